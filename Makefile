@@ -1,0 +1,39 @@
+# One command sets up, one runs the main job, one passes the tests: `make demo`, `make test`.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint format test test-slow test-gpu clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## a virtual environment in .venv with pinned versions and the sa2va command
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: setup  ## style, complexity and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup  ## the tests that CI runs
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## the long ones: kill tests, throughput, quality
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup  ## what needs a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+clean:  ## forget everything that make made
+	rm -rf $(VENV) build dist *.egg-info

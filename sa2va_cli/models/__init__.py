@@ -1,0 +1,1 @@
+"""Model families. Each reads its published checkpoints and answers questions about pictures."""
