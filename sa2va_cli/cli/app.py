@@ -1,6 +1,7 @@
 """The `sa2va` command: each subcommand parses options and calls one library function."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -27,9 +28,14 @@ app.add_typer(model.app, name="model")
 
 
 def main() -> None:
-    """Entry point of the command: the only place where an error becomes an exit code."""
+    """Entry point of the command."""
+    run_guarded(app)
+
+
+def run_guarded(command: Callable[[], object]) -> None:
+    """The only place where an error becomes an exit code."""
     try:
-        app()
+        command()
     except Sa2vaError as error:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(exit_code(error))
