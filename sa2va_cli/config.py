@@ -12,3 +12,15 @@ class Prompt:
 
     category: str
     text: str
+
+
+def parse_prompt(text: str) -> Prompt:
+    """ "car=the red car" -> category and sentence; without "=" the sentence is its own category.
+
+    Only the first "=" counts; begin with "=" to write a sentence that holds one.
+    """
+    category, equals, sentence = text.partition("=")
+    if not equals:
+        return Prompt(text.strip(), text.strip())
+    sentence = sentence.strip()
+    return Prompt(category.strip() or sentence, sentence)
