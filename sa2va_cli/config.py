@@ -92,6 +92,7 @@ class JobConfig:
     offline: bool = False
     dtype: str = "auto"
     attention: str = "auto"
+    runner: str = "multi_gpu"
     devices: str = "auto"
     workers_per_device: int = 1
     item_timeout: float = 600.0

@@ -77,11 +77,9 @@ class ItemAnnotator:
             for masks in spoken:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(lambda masks=numbered: batch.add(masks))  # type: ignore[misc]
-            for _ in _pixels(frames, numbers):  # without objects the model may leave some unread
-                pass
-            result = replace(
-                video_result(opened, len(numbers)), answers=answers, objects=objects
-            )
+            # Without objects the model leaves most frames unread.
+            seen = len(numbers) if objects else opened.video.info.selected_frames
+            result = replace(video_result(opened, seen), answers=answers, objects=objects)
         self._behind.do(lambda: batch.finish(result))
 
     def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:

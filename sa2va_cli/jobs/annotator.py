@@ -42,11 +42,10 @@ class Loader(Protocol):
 class ModelSource(Protocol):
     """A model that is named, not loaded: what the parent process knows of it."""
 
-    def prepare(self) -> str:
-        """Check that it can be loaded, fetch what is missing; a string that names the weights.
+    def prepare(self) -> tuple[str, Loader]:
+        """Check that it can be loaded, fetch what is missing, all without torch.
 
-        Imports no torch. Raises CheckpointError.
+        Returns a string that names exactly these weights, and what loads them. Raises
+        CheckpointError or UsageError.
         """
         ...
-
-    def loader(self) -> Loader: ...

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sa2va_cli.config import Prompt
-from sa2va_cli.errors import MediaError
+from sa2va_cli.errors import MediaError, Sa2vaError
 from sa2va_cli.jobs.messages import WorkItem
 from sa2va_cli.jobs.records import Exchange, exchanges
 from sa2va_cli.media.image import load_image
@@ -69,7 +69,7 @@ class Opener:
             return OpenedVideo(
                 work, self._ask(work), open_video(work.media.path, self._asking.sampling)
             )
-        except MediaError as error:
+        except Sa2vaError as error:
             return Unopened(work, str(error))
 
     def _open_image(self, work: WorkItem) -> Opened:

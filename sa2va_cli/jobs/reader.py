@@ -115,5 +115,3 @@ class StoreReader:
 
 def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
-
-

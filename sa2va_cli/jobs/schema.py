@@ -67,7 +67,7 @@ def store_path(job_dir: Path) -> Path:
     return job_dir / STORE_NAME
 
 
-def create_or_open(path: Path) -> sqlite3.Connection:
+def create_or_open(path: Path | str) -> sqlite3.Connection:
     """The file for writing; tables are made when there are none yet."""
     connection = _connect(path)
     connection.execute("PRAGMA synchronous = FULL")
@@ -89,20 +89,19 @@ def open_existing(path: Path) -> sqlite3.Connection:
         raise JobError(f"{path.parent} holds no job.", hint="give the folder that annotate wrote")
     connection = _connect(path)
     _check_version(connection, path)
-    connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path | str) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA journal_mode = DELETE")  # also finds files that are no database
     except sqlite3.DatabaseError as error:
         raise JobError(f"Cannot open {path}: {error}.", hint="is the disk writable?") from error
     return connection
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _check_version(connection: sqlite3.Connection, path: Path | str) -> None:
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application_id != APPLICATION_ID:

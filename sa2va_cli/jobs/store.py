@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sa2va_cli.errors import JobError
-from sa2va_cli.jobs.schema import DONE, FAILED, create_or_open, store_path
+from sa2va_cli.jobs.schema import DONE, FAILED, create_or_open, open_existing, store_path
 from sa2va_cli.results import ItemResult, MaskRecord
 
 # Outcomes of an attempt. Only crashes and hangs count against an item.
@@ -22,11 +22,23 @@ CRASHED, HUNG, RELEASED = "crashed", "hung", "released"
 class JobStore:
     """Open for writing. All methods raise JobError when the disk is full or fails."""
 
-    def __init__(self, job_dir: Path) -> None:
+    def __init__(self, job_dir: Path, connection: sqlite3.Connection) -> None:
         self.job_dir = job_dir
+        self.connection = connection
+
+    @classmethod
+    def open(cls, job_dir: Path) -> "JobStore":
+        """The store of a folder; both are made when they are not there."""
         with _disk_errors(job_dir):
             job_dir.mkdir(parents=True, exist_ok=True)
-            self.connection = create_or_open(store_path(job_dir))
+            return cls(job_dir, create_or_open(store_path(job_dir)))
+
+    @classmethod
+    def peek(cls, job_dir: Path) -> "JobStore":
+        """The store as it is, for looking only; an empty one when there is none. Makes no file."""
+        path = store_path(job_dir)
+        connection = open_existing(path) if path.is_file() else create_or_open(":memory:")
+        return cls(job_dir, connection)
 
     def close(self) -> None:
         """Drop what was not committed."""

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
-from sa2va_cli.errors import MediaError, Sa2vaError
+from sa2va_cli.errors import Sa2vaError
 from sa2va_cli.jobs.annotate import ItemAnnotator, Send
 from sa2va_cli.jobs.annotator import Annotator, Loader
 from sa2va_cli.jobs.lifeline import ignore_terminal, leave_with_parent, tie_to_parent
@@ -82,7 +82,7 @@ def _do(opened: Opened, work: ItemAnnotator, send: Send) -> None:
             work.image(opened)
         else:
             work.video(opened)
-    except MediaError as error:
+    except Sa2vaError as error:
         send(Failed(opened.work.item, str(error)))
     except _out_of_memory() as error:
         reason = " ".join(str(error).split()) or "no memory left on this machine"
@@ -194,4 +194,3 @@ def _print_into(log_path: Path) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     faulthandler.enable()
-

@@ -167,7 +167,9 @@ class Supervisor:
         slot.state.doing = "waiting"
         attempts = self._store.fail(item, reason, outcome)
         self._state.failed += 1
-        self._failed_now.append(Failure(item_id, load_item(self._store, item).path, reason, attempts))
+        self._failed_now.append(
+            Failure(item_id, load_item(self._store, item).path, reason, attempts)
+        )
 
     # Workers that ended
 
