@@ -10,6 +10,8 @@ from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
 from sa2va_cli.exporters.overlay import OverlayExporter
 from sa2va_cli.exporters.png import MaskPngExporter
+from sa2va_cli.exporters.video_png import DavisExporter, RefVosExporter
+from sa2va_cli.exporters.youtube_vis import YoutubeVisExporter
 from sa2va_cli.results import ResultReader
 
 __all__ = ["EXPORTERS", "ExportOptions", "Exported", "export_results", "get_exporter", "item_json"]
@@ -18,6 +20,9 @@ EXPORTERS: dict[str, type[Exporter]] = {
     "coco": CocoExporter,
     "masks": MaskPngExporter,
     "overlay": OverlayExporter,
+    "youtube-vis": YoutubeVisExporter,
+    "davis": DavisExporter,
+    "ref-vos": RefVosExporter,
     "answers": AnswersExporter,
     "failures": FailuresExporter,
     "jsonl": JsonlExporter,

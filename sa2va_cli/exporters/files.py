@@ -30,18 +30,19 @@ class OutputFolder:
     def folder(self, *segments: str) -> Path:
         return self.path(*segments, "_").parent
 
-    def remove_stale(self, segments: tuple[str, ...], keep: set[str]) -> None:
-        """Remove what an earlier export left in an item's folder: objects that are no more.
+    def remove_stale(self, segments: tuple[str, ...], pattern: str, keep: set[str]) -> None:
+        """Remove what an earlier export left in an item's folder: files that are no more.
 
-        Only `obj_…` files, and those in `obj_…` folders, which no item's name can be.
-        `keep` holds paths relative to the folder, with "/". Links are not followed.
+        `keep` holds paths relative to the folder, with "/". Links to folders are not followed,
+        and names that begin with a dot are being written.
         """
         folder = self.root.joinpath(*segments)
         if not folder.is_dir() or not folder.resolve().is_relative_to(self.root):
             return
         try:
-            for entry in sorted(folder.glob("obj_[0-9]*")):
-                _remove_stale_object(entry, keep)
+            for path in sorted(folder.glob(pattern)):
+                if path.relative_to(folder).as_posix() not in keep and path.name[0] != ".":
+                    _remove_file(path, folder)
         except OSError as error:
             raise _cannot_write(folder, error) from error
 
@@ -97,16 +98,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _remove_stale_object(entry: Path, keep: set[str]) -> None:
-    if entry.is_symlink() or entry.is_file():
-        if entry.name not in keep:
-            entry.unlink()
+def _remove_file(path: Path, folder: Path) -> None:
+    """And the folder that it was in, when it was the last one there."""
+    if path.parent != folder and path.parent.is_symlink():
         return
-    for file in sorted(entry.glob("[!.]*")):  # what begins with a dot is being written
-        if f"{entry.name}/{file.name}" not in keep:
-            file.unlink()
-    if not any(entry.iterdir()):
-        entry.rmdir()
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        if path.parent != folder and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def _cannot_write(path: Path, error: OSError) -> JobError:

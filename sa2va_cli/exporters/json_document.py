@@ -1,7 +1,7 @@
 """A JSON object that is too large for memory: its lists are written entry by entry."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,11 +19,14 @@ class JsonDocument:
 
     def append(self, name: str, entry: dict[str, Any]) -> None:
         """Add one entry to the list `name`, on a line of its own."""
-        self.append_text(name, dump_json(entry))
+        self.append_chunks(name, (dump_json(entry),))
 
-    def append_text(self, name: str, entry: str) -> None:
-        separator = b",\n" if self.counts[name] else b"\n"
-        self._spools[name].write(separator + entry.encode("ascii"))
+    def append_chunks(self, name: str, chunks: Iterable[str]) -> None:
+        """Add one entry that is too large for memory: its JSON comes in pieces."""
+        spool = self._spools[name]
+        spool.write(b",\n" if self.counts[name] else b"\n")
+        for chunk in chunks:
+            spool.write(chunk.encode("ascii"))
         self.counts[name] += 1
 
     def write_to(self, file: BinaryIO, head: dict[str, Any]) -> None:

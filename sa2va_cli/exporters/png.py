@@ -75,4 +75,5 @@ def _item_files(
             continue
         written.add(f"{name}.png")
         yield _MaskFile(folder.path(*segments, *f"{name}.png".split("/")), mask.rle)
-    folder.remove_stale(segments, written)
+    for pattern in ("obj_[0-9]*.png", "obj_[0-9]*/*.png"):  # no other item's names are like these
+        folder.remove_stale(segments, pattern, written)

@@ -81,5 +81,15 @@ def test_stale_objects_go_and_other_files_stay(tmp_path):
     for name in ("obj_001_car.png", "obj_002_dog.png", "notes.txt"):
         folder.path("masks", "a.jpg", name).touch()
     folder.path("masks", "a.jpg", "obj_003_cat", "frame_000000.png").touch()
-    folder.remove_stale(("masks", "a.jpg"), {"obj_001_car.png"})
+    for pattern in ("obj_*.png", "obj_*/*.png"):
+        folder.remove_stale(("masks", "a.jpg"), pattern, {"obj_001_car.png"})
     assert names(tmp_path / "masks" / "a.jpg") == ["notes.txt", "obj_001_car.png"]
+
+
+def test_stale_files_behind_a_link_are_not_ours(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "a.png").touch()
+    folder = OutputFolder(tmp_path / "out")
+    (folder.root / "obj_001").symlink_to(tmp_path / "precious")
+    folder.remove_stale((), "obj_*/*.png", set())
+    assert names(tmp_path / "precious") == ["a.png"]
