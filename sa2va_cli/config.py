@@ -99,7 +99,7 @@ class JobConfig:
     shard: str | None = None
 
     # What comes out
-    formats: tuple[str, ...] = ("coco",)
+    formats: tuple[str, ...] = ("coco", "answers")
     coco_segmentation: str = "rle"
     min_score: float = 0.0
     jsonl: str | None = None

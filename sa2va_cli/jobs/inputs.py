@@ -51,10 +51,11 @@ def _check_apart(given: list[GivenPath], job_dir: Path) -> None:
     job = os.path.realpath(job_dir)
     real_folders: dict[str, str] = {}  # of many files in few folders
     for path in given:
-        folder, name = os.path.split(os.path.join(path.base, path.path))
+        whole = Path(path.base, path.path)
+        folder = os.fspath(whole.parent)
         if folder not in real_folders:
             real_folders[folder] = os.path.realpath(folder)
-        real = os.path.normpath(os.path.join(real_folders[folder], name))
+        real = os.path.normpath(f"{real_folders[folder]}{os.sep}{whole.name}")
         if real == job or real.startswith(job + os.sep):
             raise UsageError(
                 f"The input {path.path} lies in the output folder {job_dir}.",

@@ -23,9 +23,9 @@ class Asking:
 
     task: str
     prompts: tuple[Prompt, ...]
-    regions: Path | None = None
-    sampling: FrameSampling = FrameSampling()
-    max_pixels: int | None = None
+    regions: Path | None
+    sampling: FrameSampling
+    max_pixels: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.schema import DONE, FAILED, create_or_open, open_existing, store_path
+from sa2va_cli.masks import Rle
 from sa2va_cli.results import ItemResult, MaskRecord
 
 # Outcomes of an attempt. Only crashes and hangs count against an item.
@@ -29,7 +30,7 @@ class JobStore:
     @classmethod
     def open(cls, job_dir: Path) -> "JobStore":
         """The store of a folder; both are made when they are not there."""
-        with _disk_errors(job_dir):
+        with disk_errors(job_dir):
             job_dir.mkdir(parents=True, exist_ok=True)
             return cls(job_dir, create_or_open(store_path(job_dir)))
 
@@ -47,14 +48,14 @@ class JobStore:
         self.connection.close()
 
     def commit(self) -> None:
-        with _disk_errors(self.job_dir):
+        with disk_errors(self.job_dir):
             if self.connection.in_transaction:
                 self.connection.execute("COMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, inside the running transaction; nothing is committed here."""
-        with _disk_errors(self.job_dir):
+        with disk_errors(self.job_dir):
             if not self.connection.in_transaction:
                 self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
@@ -81,8 +82,7 @@ class JobStore:
             connection.executemany(
                 "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (item, m.frame_idx, m.obj_id, *m.rle["size"], m.rle["counts"])
-                    + (m.score, m.object_score)
+                    (item, m.frame_idx, m.obj_id, *_rle_row(m.rle), m.score, m.object_score)
                     for m in masks
                 ),
             )
@@ -107,8 +107,7 @@ class JobStore:
             connection.execute(
                 "UPDATE items SET state = ?, height = ?, width = ?, num_frames = ?, fps = ?, "
                 "notes = ? WHERE item = ?",
-                (DONE, result.height, result.width, result.num_frames, result.fps)
-                + (json.dumps(result.notes), item),
+                (DONE, *_shape_row(result), json.dumps(result.notes), item),
             )
             self.end_attempt(item, DONE)
 
@@ -151,8 +150,18 @@ class JobStore:
                 connection.execute(f"DELETE FROM {table} WHERE item = ?", (item,))
 
 
+def _rle_row(rle: Rle) -> tuple[int, int, str]:
+    height, width = rle["size"]
+    return height, width, rle["counts"]
+
+
+def _shape_row(result: ItemResult) -> tuple[int, int, int, float | None]:
+    return result.height, result.width, result.num_frames, result.fps
+
+
 @contextmanager
-def _disk_errors(job_dir: Path) -> Iterator[None]:
+def disk_errors(job_dir: Path) -> Iterator[None]:
+    """A full or failing disk, as an error that people understand."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sa2va_cli.config import JobConfig, Shard, parse_shard
 from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.annotator import Loader, ModelSource
+from sa2va_cli.jobs.checks import check_values
 from sa2va_cli.jobs.fingerprint import Settings, job_settings
 from sa2va_cli.jobs.inputs import find_inputs
 from sa2va_cli.jobs.lock import JobLock
@@ -21,7 +22,7 @@ from sa2va_cli.media.video import FrameSampling
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
 from sa2va_cli.runners.devices import choose_devices
-from sa2va_cli.runners.supervisor import Supervisor
+from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
 
 
@@ -51,6 +52,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
         raise UsageError("No output folder.", hint="name one with -o")
     shard = parse_shard(config.shard) if config.shard else None
     job_dir = output / shard.folder if shard else output
+    check_values(config)
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
@@ -70,7 +72,7 @@ def look_ahead(prepared: Prepared) -> Plan:
         store.close()
 
 
-def run(prepared: Prepared, view: View, stop: StopSignals) -> RunState:
+def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ignore) -> RunState:
     """Do what is to be done. `stop` tells whether it came to an end.
 
     Raises JobLockedError, UsageError for other settings than before, JobError.
@@ -85,8 +87,8 @@ def run(prepared: Prepared, view: View, stop: StopSignals) -> RunState:
             plan = compare(store, prepared.renewal)
             todo = apply(store, prepared.renewal)
             prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
-            state = RunState(total=plan.total, done_before=plan.done)
-            Supervisor(_crew(prepared), store, view, state).run(todo, stop)
+            state = RunState(plan.total, plan.done, plan.failed + plan.problems)
+            Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
             return state
         finally:
             store.close()

@@ -6,6 +6,7 @@ items, commit. An item is in the store as begun before its worker hears of it.
 
 import queue
 import time
+from collections.abc import Callable
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.messages import (
@@ -35,6 +36,8 @@ ROUND_SECONDS = 0.2  # at least so often the hung are looked for and the view is
 EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
+OnDone = Callable[[int], None]
+
 
 class Supervisor:
     """One run of a job: from the first worker's start to the last one's end."""
@@ -47,16 +50,19 @@ class Supervisor:
         self._dispatcher = Dispatcher(Queue((), ()))
         self._stopping = False
         self._last_trouble = ""  # why a worker went, for when none is left
+        self._on_done: OnDone = ignore
         self._done_now: list[int] = []  # since the last commit
         self._failed_now: list[Failure] = []
         state.workers = [slot.state for slot in self._crew.slots]
 
-    def run(self, todo: Queue, stop: StopSignals) -> None:
+    def run(self, todo: Queue, stop: StopSignals, on_done: OnDone) -> None:
         """Returns when every item is done or given up, or when a signal asked to leave.
 
+        `on_done` is told the number of each item that is safely stored.
         Raises JobError when no worker is left that could go on, or the store cannot be written.
         """
         self._dispatcher = Dispatcher(todo)
+        self._on_done = on_done
         try:
             with stop.gracefully():
                 for slot in self._crew.slots[: len(self._dispatcher)]:
@@ -224,8 +230,12 @@ class Supervisor:
         """Only now is it true: then it is shown, and streamed."""
         self._store.commit()
         for item in self._done_now:
-            self._view.item_done(item)
+            self._on_done(item)
         for failure in self._failed_now:
             self._view.item_failed(failure)
         self._done_now.clear()
         self._failed_now.clear()
+
+
+def ignore(item: int) -> None:
+    """Nobody wants to know."""

@@ -7,13 +7,20 @@ from sa2va_cli.runners.job import prepare, run
 from tests.jobs.tiny import TinySource, write_pictures
 import pytest, time
 
+
 @pytest.mark.parametrize("runner", ["local", "multi_gpu"])
 def test_thin(tmp_path, runner):
     write_pictures(tmp_path / "in", 12)
-    config = JobConfig(inputs=(str(tmp_path / "in"),), output=tmp_path / "out", prompts=(Prompt("car", "the car"), Prompt("b", "x")), devices="cpu:2", runner=runner)
-    t=time.time()
+    config = JobConfig(
+        inputs=(str(tmp_path / "in"),),
+        output=tmp_path / "out",
+        prompts=(Prompt("car", "the car"), Prompt("b", "x")),
+        devices="cpu:2",
+        runner=runner,
+    )
+    t = time.time()
     state = run(prepare(config, TinySource()), NoView(), StopSignals())
-    print(state, time.time()-t)
+    print(state, time.time() - t)
     assert state.done == 12
     with StoreReader(tmp_path / "out") as reader:
         items = list(reader.items())
