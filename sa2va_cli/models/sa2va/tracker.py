@@ -67,7 +67,7 @@ class Tracker:
         self._pending.clear()
 
     def _encode(self, frame: _Pending) -> Tensor:
-        """(N, hw, D), rounded to bfloat16 as the reference stores it, whatever the model's dtype."""
+        """(N, hw, D), rounded to bfloat16 as the reference stores it, whatever the dtype."""
         logits = upscale_logits(frame.decoded.mask_logits, self._segmenter.config.image_size)
         masks = (logits.sigmoid() * MEMORY_SCALE + MEMORY_BIAS)[:, None].to(frame.coarse.dtype)
         features = frame.coarse.expand(len(masks), -1, -1, -1)
@@ -75,7 +75,7 @@ class Tracker:
         return memory.flatten(2).transpose(1, 2).to(torch.bfloat16)
 
     def _gather(self) -> tuple[Tensor, Tensor, int]:
-        """Memory (N, K, D), its key positions (K, D), and how many cells at the end are pointers."""
+        """Memory (N, K, D), its key positions (K, D), and how many last cells are pointers."""
         newest_first = list(self._recent)[::-1]
         spatial = [(frame.memory, NUM_MEMORIES - 1) for frame in self._conditioning]
         spatial += [
@@ -85,13 +85,13 @@ class Tracker:
         pointers = torch.stack(
             [frame.pointers for frame in (*self._conditioning, *newest_first)], dim=1
         )  # (N, P, C)
-        dtype, size = pointers.dtype, self._segmenter.config.memory_size
-        pointer_cells = pointers.unflatten(2, (-1, size)).flatten(1, 2)  # (N, P * C / D, D)
+        times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
+        dtype, size = times.dtype, self._segmenter.config.memory_size
+        pointer_cells = pointers.to(dtype).unflatten(2, (-1, size)).flatten(1, 2)  # (N, P*C/D, D)
         memory = torch.cat([*(cells.to(dtype) for cells, _ in spatial), pointer_cells], dim=1)
 
         side = self._segmenter.config.feature_side
         where = sine_positions(side, size, memory.device).to(dtype)
-        times = self._segmenter.memory_time_embedding.view(NUM_MEMORIES, size)
         positions = torch.cat(
             [
                 *(where + times[time] for _, time in spatial),
