@@ -4,11 +4,12 @@ import sys
 
 import typer
 
-from sa2va_cli.errors import CheckpointError, JobLockedError, Sa2vaError, UsageError
-
-EXIT_FATAL = 1
-EXIT_USAGE = 2
-EXIT_LOCKED = 11
+from sa2va_cli.cli.annotate import annotate
+from sa2va_cli.cli.exit_codes import exit_code
+from sa2va_cli.cli.merge import merge
+from sa2va_cli.cli.services import Services
+from sa2va_cli.cli.status import status
+from sa2va_cli.errors import Sa2vaError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,16 +23,17 @@ def describe() -> None:
     """Annotate folders of images and videos with Sa2VA: sentences in, masks out."""
 
 
-def main() -> None:
+app.command(no_args_is_help=True)(annotate)
+app.command(no_args_is_help=True)(status)
+app.command(no_args_is_help=True)(merge)
+
+
+def main(services: Services | None = None) -> None:
     """Entry point of the command: the only place where an error becomes an exit code."""
+    services = services or Services()
+    services.stop.install()
     try:
-        app()
+        app(obj=services)
     except Sa2vaError as error:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(exit_code(error))
-
-
-def exit_code(error: Sa2vaError) -> int:
-    if isinstance(error, UsageError | CheckpointError):
-        return EXIT_USAGE
-    return EXIT_LOCKED if isinstance(error, JobLockedError) else EXIT_FATAL
