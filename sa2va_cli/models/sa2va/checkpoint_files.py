@@ -8,6 +8,7 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sa2va_cli.errors import CheckpointError
 
@@ -77,7 +78,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
-    """Names, shapes and sizes of the tensors in one safetensors file, checked against its length."""
+    """The tensors that one safetensors file declares, checked against the file's length."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -154,9 +155,10 @@ def _check_index(folder: Path, inventory: dict[str, TensorInfo]) -> None:
         )
 
 
-def _tensor_info(path: Path, entry: dict[str, object]) -> TensorInfo:
-    shape, (start, end) = entry["shape"], entry["data_offsets"]  # type: ignore[misc]
-    return TensorInfo(path, tuple(int(s) for s in shape), str(entry["dtype"]), end - start)  # type: ignore[attr-defined]
+def _tensor_info(path: Path, entry: dict[str, Any]) -> TensorInfo:
+    start, end = entry["data_offsets"]
+    shape = tuple(int(side) for side in entry["shape"])
+    return TensorInfo(path, shape, str(entry["dtype"]), end - start)
 
 
 def _truncated(path: Path, why: str) -> CheckpointError:

@@ -1,4 +1,4 @@
-"""Sizes of a Sa2VA model, read from a published config.json and checked before anything is built."""
+"""Sizes of a Sa2VA model, from a published config.json, checked before anything is built."""
 
 import json
 import math

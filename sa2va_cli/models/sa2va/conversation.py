@@ -75,7 +75,7 @@ def region_list(region_sizes: list[int]) -> str:
 
 
 def region_cells(mask_prompts: np.ndarray, grid_side: int) -> Tensor:
-    """(regions, H, W) -> (regions, grid_side, grid_side) bool, nearest neighbour as torch does it."""
+    """(regions, H, W) -> (regions, grid_side, grid_side) bool, by torch's nearest neighbour."""
     masks = torch.from_numpy(np.ascontiguousarray(mask_prompts)).to(torch.float32)
     if masks.ndim != 3 or masks.shape[0] == 0 or 0 in masks.shape:
         raise UsageError(
@@ -94,7 +94,7 @@ def encode_prompt(tokenizer: Tokenizer, text: str, num_context_tokens: int) -> l
         raise UsageError(
             f"The prompt has {found} {IMG_CONTEXT} tokens, but the picture has "
             f"{num_context_tokens}.",
-            hint="an earlier turn must spell the same picture, and a text must not hold such tokens",
+            hint="earlier turns must spell the same picture, and no text may hold such tokens",
         )
     return ids
 

@@ -35,21 +35,36 @@ def tile_grid(width: int, height: int, tile: int, max_tiles: int) -> tuple[int, 
     return best
 
 
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Bicubic, as PIL's default, with PIL 13's order of the two passes in every version of PIL.
+
+    Where the height shrinks by more than twice what the width does, PIL 13 runs the vertical pass
+    first (python-pillow/Pillow#9549); the rounding between the passes then differs by some grey
+    levels, which mask logits show. The reference's results were made with that order.
+    """
+    shrunk_width, shrunk_height = image.width - width, image.height - height
+    vertical_first = shrunk_height > 0 and shrunk_height > 2 * shrunk_width
+    between = (image.width, height) if vertical_first else (width, image.height)
+    return image.resize(between, Image.Resampling.BICUBIC).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+
+
 def image_tiles(image: Image.Image, tile: int, max_tiles: int) -> list[Image.Image]:
     """Square tiles row by row, and the whole picture as a thumbnail if there is more than one."""
     columns, rows = tile_grid(*image.size, tile, max_tiles)
-    resized = image.resize((tile * columns, tile * rows))
+    resized = resize(image, tile * columns, tile * rows)
     tiles = [
         resized.crop((x, y, x + tile, y + tile))
         for y in range(0, tile * rows, tile)
         for x in range(0, tile * columns, tile)
     ]
-    return [*tiles, image.resize((tile, tile))] if len(tiles) > 1 else tiles
+    return [*tiles, resize(image, tile, tile)] if len(tiles) > 1 else tiles
 
 
 def frame_tile(frame: Image.Image, tile: int) -> Image.Image:
     """A video frame is one tile, squashed."""
-    return frame.resize((tile, tile))
+    return resize(frame, tile, tile)
 
 
 def tile_pixels(tiles: list[Image.Image]) -> Tensor:
@@ -61,7 +76,7 @@ def tile_pixels(tiles: list[Image.Image]) -> Tensor:
 
 def sam_square(image: Image.Image, size: int) -> Tensor:
     """The picture squashed to (3, size, size) uint8."""
-    pixels = np.array(image.resize((size, size)))  # a copy: PIL's own buffer is read-only
+    pixels = np.array(resize(image, size, size))  # a copy: PIL's own buffer is read-only
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Questions become prompts of embeddings: text tokens, with the picture's tokens in their places."""
+"""Questions become prompts of embeddings: text, with the picture's tokens in their places."""
 
 from dataclasses import dataclass
 

@@ -75,7 +75,7 @@ class Segmenter(nn.Module):
         )
 
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
-        """(T, 3, size, size) -> features, with the decoder's own convolutions on the fine levels."""
+        """(T, 3, size, size) -> features, the fine ones through the decoder's convolutions."""
         features = self.image_encoder(sam_pixel_values)
         return FrameFeatures(
             coarse=features.coarse,

@@ -67,7 +67,7 @@ class Tracker:
         self._pending.clear()
 
     def _encode(self, frame: _Pending) -> Tensor:
-        """(N, hw, D), rounded to bfloat16 as the reference stores it, whatever the model's dtype."""
+        """(N, hw, D), rounded to bfloat16 as the reference stores it, whatever the dtype."""
         logits = upscale_logits(frame.decoded.mask_logits, self._segmenter.config.image_size)
         masks = (logits.sigmoid() * MEMORY_SCALE + MEMORY_BIAS)[:, None].to(frame.coarse.dtype)
         features = frame.coarse.expand(len(masks), -1, -1, -1)
@@ -75,7 +75,7 @@ class Tracker:
         return memory.flatten(2).transpose(1, 2).to(torch.bfloat16)
 
     def _gather(self) -> tuple[Tensor, Tensor, int]:
-        """Memory (N, K, D), its key positions (K, D), and how many cells at the end are pointers."""
+        """Memory (N, K, D), its key positions (K, D), and how many last cells are pointers."""
         newest_first = list(self._recent)[::-1]
         spatial = [(frame.memory, NUM_MEMORIES - 1) for frame in self._conditioning]
         spatial += [
