@@ -7,6 +7,7 @@ import typer
 from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.exit_codes import exit_code
+from sa2va_cli.cli.export import export
 from sa2va_cli.cli.merge import merge
 from sa2va_cli.cli.services import Services
 from sa2va_cli.cli.status import status
@@ -26,6 +27,7 @@ def describe() -> None:
 
 app.command(no_args_is_help=True)(annotate)
 app.command(no_args_is_help=True)(status)
+app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(merge)
 app.add_typer(model.app, name="model")
 

@@ -10,6 +10,7 @@ from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
 from sa2va_cli.exporters.overlay import OverlayExporter
 from sa2va_cli.exporters.png import MaskPngExporter
+from sa2va_cli.exporters.video import OverlayVideoExporter
 from sa2va_cli.exporters.video_png import DavisExporter, RefVosExporter
 from sa2va_cli.exporters.youtube_vis import YoutubeVisExporter
 from sa2va_cli.results import ResultReader
@@ -20,6 +21,7 @@ EXPORTERS: dict[str, type[Exporter]] = {
     "coco": CocoExporter,
     "masks": MaskPngExporter,
     "overlay": OverlayExporter,
+    "video": OverlayVideoExporter,
     "youtube-vis": YoutubeVisExporter,
     "davis": DavisExporter,
     "ref-vos": RefVosExporter,

@@ -43,6 +43,10 @@ class Exported:
     unit: str  # "annotations", "pictures", …
     notes: tuple[str, ...] = ()  # what the format leaves out, which pictures could not be read
 
+    def text(self) -> str:
+        """For people: `out/masks: 12 mask pictures`, and the notes below it."""
+        return "\n  ".join([f"{self.path}: {self.count} {self.unit}", *self.notes])
+
 
 class Exporter(Protocol):
     """One output format. The same results and options give the same bytes."""

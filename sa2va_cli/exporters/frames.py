@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path, PurePath
 
+from sa2va_cli.errors import MediaError
+from sa2va_cli.exporters.names import safe_segment
+from sa2va_cli.media.frame_folder import frame_paths
+from sa2va_cli.media.item import printable
 from sa2va_cli.results import ItemResult, MaskRecord, ResultReader
 
 
@@ -30,16 +35,28 @@ def _frames_to_fill(item: ItemResult, results: ResultReader) -> int:
 
 
 class FrameNames:
-    """`00012` for the twelfth frame of a video file; a folder of frames keeps its files' names."""
+    """`00012` for frame 12 of a video file; a folder of frames keeps its own files' names."""
 
     def __init__(self, item: ItemResult) -> None:
-        self._names = _frame_files(item)
+        files = _frame_files(item.path)
+        stems = [safe_segment(PurePath(name).stem) for name in files]
+        alike = len(set(stems)) < len(stems)  # 1.jpg and 1.png: numbers tell them apart
+        self._files, self._stems = ([], []) if alike else (files, stems)
 
-    def __getitem__(self, frame_idx: int) -> str:
-        if frame_idx < len(self._names):
-            return self._names[frame_idx]
-        return f"{frame_idx:05d}"
+    def stem(self, frame_idx: int) -> str:
+        """A name for files of ours, unique in its video."""
+        return self._stems[frame_idx] if frame_idx < len(self._stems) else f"{frame_idx:05d}"
+
+    def file(self, frame_idx: int) -> str:
+        """The name of the frame itself; of a video file's frame, what it would be as a picture."""
+        return self._files[frame_idx] if frame_idx < len(self._files) else f"{frame_idx:05d}.jpg"
 
 
-def _frame_files(item: ItemResult) -> list[str]:
-    return []
+def _frame_files(path: str) -> list[str]:
+    """Empty for a video file, and for a folder that is no longer there."""
+    if not Path(path).is_dir():
+        return []
+    try:
+        return [printable(Path(frame).name) for frame in frame_paths(path)]
+    except MediaError:
+        return []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import ImageDraw, ImageFont
 
@@ -10,7 +11,9 @@ from sa2va_cli.exporters.palette import Colour, text_colour
 
 ELLIPSIS = "…"
 MAX_LINES = 2
+STAY = 0.5  # how much better, in areas hidden, another place must be for a label to move
 Box = tuple[int, int, int, int]  # x, y, width, height
+Corner = tuple[int, int]  # x, y
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
@@ -56,44 +59,68 @@ class Label:
         return cls(lines, colour, style, width, height, ascent + descent)
 
 
-def draw_label(pen: ImageDraw.ImageDraw, label: Label, x: int, y: int) -> None:
-    corner = (x + label.width - 1, y + label.height - 1)
-    radius = label.style.padding
-    pen.rounded_rectangle(((x, y), corner), radius, fill=label.colour, outline=(18, 18, 18))
+@dataclass(frozen=True, slots=True)
+class Place:
+    corner: Corner  # top left
+    number: int  # which of the places around an object
+
+
+class Memory:
+    """Where the labels of a video stood in the frame before."""
+
+    def __init__(self, num_objects: int) -> None:
+        self.num_objects = num_objects  # in the whole video: sets the size of letters
+        self._places: dict[int, int] = {}
+
+    def at(self, obj_id: int) -> int | None:
+        return self._places.get(obj_id)
+
+    def put(self, obj_id: int, number: int) -> None:
+        self._places[obj_id] = number
+
+
+def draw_label(pen: ImageDraw.ImageDraw, label: Label, corner: Corner) -> Box:
+    """The box that it covers."""
+    x, y = corner
+    style = label.style
+    end = (x + label.width - 1, y + label.height - 1)
+    pen.rounded_rectangle((corner, end), style.padding, fill=label.colour, outline=(18, 18, 18))
     for number, line in enumerate(label.lines):
-        top = y + label.style.padding // 2 + number * label.line_height
-        pen.text(
-            (x + label.style.padding, top),
-            line,
-            font=label.style.font,
-            fill=text_colour(label.colour),
-        )
+        start = (x + style.padding, y + style.padding // 2 + number * label.line_height)
+        pen.text(start, line, font=style.font, fill=text_colour(label.colour))
+    return (x, y, label.width, label.height)
 
 
-def place_labels(
-    labels: Sequence[Label],
-    boxes: Sequence[Box],
-    masks: Sequence[np.ndarray],
-    notes: Sequence[Label],
-) -> list[tuple[int, int]]:
-    """Top left corners for the labels, each near its object's box, then for the notes.
+def find_place(
+    label: Label,
+    mask: np.ndarray,
+    taken: Sequence[Box],
+    others: Sequence[np.ndarray],
+    before: int | None,
+) -> Place:
+    """Of the places around an object, the one that hides least of labels and other objects.
 
-    Each label takes, of the places around its object, the one that hides least of the labels
-    before it and of other objects. Notes stand at the bottom left.
+    `before` is the number of the place in the frame before: it is left only for a better one.
     """
-    taken: list[Box] = []
-    note_spots = _stack_notes(notes)
-    taken += [
-        (x, y, note.width, note.height) for note, (x, y) in zip(notes, note_spots, strict=True)
-    ]
-    spots = []
-    for number, (label, box) in enumerate(zip(labels, boxes, strict=True)):
-        others = [other for i, other in enumerate(masks) if i != number]
-        places = _places(label, box)
-        x, y = min(places, key=lambda place: _cost(label, place, taken, others, places))
-        taken.append((x, y, label.width, label.height))
-        spots.append((x, y))
-    return spots + note_spots
+    box = cv2.boundingRect(mask.astype(np.uint8))
+    places = [Place(corner, number) for number, corner in enumerate(_corners(label, box))]
+
+    def cost(place: Place) -> tuple[float, int]:
+        stay = STAY if place.number == before else 0.0
+        return _hidden(label, place.corner, taken, others) - stay, place.number
+
+    return min(places, key=cost)
+
+
+def stack_notes(notes: Sequence[Label]) -> list[tuple[Label, Corner]]:
+    """Notes at the bottom left, the first one lowest."""
+    stacked = []
+    bottom = 0
+    for note in notes:
+        gap = note.style.padding
+        bottom += note.height + gap
+        stacked.append((note, (gap, max(note.style.picture[0] - bottom, 0))))
+    return stacked
 
 
 def wrap(text: str, suffix: str, style: LabelStyle) -> tuple[str, ...]:
@@ -109,7 +136,8 @@ def wrap(text: str, suffix: str, style: LabelStyle) -> tuple[str, ...]:
         if _fits(line + suffix, style) or len(lines) == MAX_LINES - 1:
             lines.append(_elide(line, suffix, style))
             break
-        count = _words_that_fit(rest, style)
+        # at least one word goes to the last line, where the suffix has room
+        count = min(_words_that_fit(rest, style), max(len(rest) - 1, 1))
         lines.append(_elide(" ".join(rest[:count]), "" if rest[count:] else suffix, style))
         rest = rest[count:]
     return tuple(lines)
@@ -141,17 +169,7 @@ def _fits(text: str, style: LabelStyle) -> bool:
     return style.font.getlength(text) <= style.max_width
 
 
-def _stack_notes(notes: Sequence[Label]) -> list[tuple[int, int]]:
-    spots = []
-    bottom = 0
-    for note in notes:
-        gap = note.style.padding
-        bottom += note.height + gap
-        spots.append((gap, max(note.style.picture[0] - bottom, 0)))
-    return spots
-
-
-def _places(label: Label, box: Box) -> list[tuple[int, int]]:
+def _corners(label: Label, box: Box) -> list[Corner]:
     """Places around and in the box, the best first, moved into the picture."""
     x, y, width, height = box
     gap = label.style.padding
@@ -178,19 +196,15 @@ def _places(label: Label, box: Box) -> list[tuple[int, int]]:
     ]
 
 
-def _cost(
-    label: Label,
-    place: tuple[int, int],
-    taken: Sequence[Box],
-    others: Sequence[np.ndarray],
-    places: Sequence[tuple[int, int]],
-) -> tuple[float, int]:
-    x, y = place
-    hidden_labels = sum(_overlap((x, y, label.width, label.height), box) for box in taken)
+def _hidden(
+    label: Label, corner: Corner, taken: Sequence[Box], others: Sequence[np.ndarray]
+) -> float:
+    """How much a label here would hide, in its own areas; labels weigh more than objects."""
+    x, y = corner
+    labels = sum(_overlap((x, y, label.width, label.height), box) for box in taken)
     window = (slice(y, y + label.height), slice(x, x + label.width))
-    hidden_objects = sum(int(mask[window].sum()) for mask in others)
-    area = label.width * label.height
-    return (10 * hidden_labels + 2 * hidden_objects) / area, places.index(place)
+    objects = sum(int(mask[window].sum()) for mask in others)
+    return (10 * labels + 2 * objects) / (label.width * label.height)
 
 
 def _overlap(a: Box, b: Box) -> int:

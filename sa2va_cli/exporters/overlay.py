@@ -14,8 +14,8 @@ from sa2va_cli.exporters.base import Exported, ExportOptions
 from sa2va_cli.exporters.drawing import Drawn, draw_overlay
 from sa2va_cli.exporters.files import OutputFolder, write_bytes
 from sa2va_cli.exporters.filters import with_thresholds
+from sa2va_cli.exporters.labels import Memory
 from sa2va_cli.exporters.names import item_file
-from sa2va_cli.exporters.palette import object_colour
 from sa2va_cli.exporters.parallel import map_in_threads
 from sa2va_cli.masks import decode_rle, rle_area
 from sa2va_cli.media.image import load_image
@@ -52,7 +52,12 @@ class OverlayExporter:
         return Exported(folder.folder(FOLDER), count, "overlay pictures", shorten(problems))
 
 
-def item_overlay(pixels: np.ndarray, item: ItemResult, masks: Sequence[MaskRecord]) -> np.ndarray:
+def item_overlay(
+    pixels: np.ndarray,
+    item: ItemResult,
+    masks: Sequence[MaskRecord],
+    memory: Memory | None = None,
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB: one frame of an item with its objects.
 
     Raises MediaError when the picture has not the size that was annotated.
@@ -64,20 +69,19 @@ def item_overlay(pixels: np.ndarray, item: ItemResult, masks: Sequence[MaskRecor
             "when it was annotated.",
             hint="annotate it again, or put the original file back",
         )
-    return draw_overlay(pixels, drawn_objects(item, masks), not_found(item, masks))
+    return draw_overlay(pixels, drawn_objects(item, masks), not_found(item, masks), memory)
 
 
 def drawn_objects(item: ItemResult, masks: Sequence[MaskRecord]) -> list[Drawn]:
     """The objects that are there, in their order; equal labels are told apart by numbers."""
     labels = {record.obj_id: record.label or record.category for record in item.objects}
     alike = Counter(labels.values())
+
+    def text(obj_id: int) -> str:
+        return labels[obj_id] + (f" #{obj_id}" if alike[labels[obj_id]] > 1 else "")
+
     return [
-        Drawn(
-            decode_rle(mask.rle),
-            object_colour(mask.obj_id),
-            labels[mask.obj_id] + (f" #{mask.obj_id}" if alike[labels[mask.obj_id]] > 1 else ""),
-            f"{mask.score:.2f}",
-        )
+        Drawn(mask.obj_id, decode_rle(mask.rle), text(mask.obj_id), f"{mask.score:.2f}")
         for mask in masks
         if rle_area(mask.rle)
     ]

@@ -103,7 +103,7 @@ def _davis_pictures(
     names = FrameNames(item)
     written = set()
     for frame_idx, masks in frames_of(item, results):
-        name = f"{names[frame_idx]}.png"
+        name = f"{names.stem(frame_idx)}.png"
         written.add(name)
         masks.sort(key=lambda mask: (mask.score, -mask.obj_id))
         layers = tuple((m.obj_id, m.rle) for m in masks if m.obj_id <= MAX_OBJECTS)
@@ -131,9 +131,9 @@ def _expression_pictures(
     prompt_of = {record.obj_id: record.prompt_idx for record in item.objects}
     written = set()
     for frame_idx, masks in frames_of(item, results):
-        frames.append(names[frame_idx])
+        frames.append(names.stem(frame_idx))
         for answer in item.answers:
-            place = (str(answer.prompt_idx), f"{names[frame_idx]}.png")
+            place = (str(answer.prompt_idx), f"{names.stem(frame_idx)}.png")
             written.add("/".join(place))
             layers = _union(masks, prompt_of, answer.prompt_idx)
             path = folder.path(*segments, *place)

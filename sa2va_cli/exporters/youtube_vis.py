@@ -133,7 +133,7 @@ def _video_json(video_id: int, item: ItemResult, frames: "array[int]") -> dict[s
     return {
         "id": video_id,
         "name": item.item_id,
-        "file_names": [f"{item.item_id}/{names[frame_idx]}.jpg" for frame_idx in frames],
+        "file_names": [f"{item.item_id}/{names.file(frame_idx)}" for frame_idx in frames],
         "frame_idxs": frames.tolist(),
         "height": item.height,
         "width": item.width,

@@ -20,7 +20,7 @@ class FrameFolder:
     """See frames.Video. It has no clock: --fps, --start and --end do not apply, and it says so."""
 
     def __init__(self, path: str, sampling: FrameSampling) -> None:
-        self._paths = _frame_paths(path)
+        self._paths = frame_paths(path)
         self._notes: dict[str, None] = {}
         if not self._paths:
             raise MediaError(f"{printable(path)} holds no pictures.")
@@ -73,7 +73,7 @@ class FrameFolder:
             return None
 
 
-def _frame_paths(path: str) -> list[str]:
+def frame_paths(path: str) -> list[str]:
     """Pictures by content or by name: a broken one still is a frame."""
     try:
         entries = [e for e in os.scandir(path) if e.is_file() and not e.name.startswith(".")]

@@ -115,7 +115,7 @@ def photos(tmp_path):
     for number, (item, masks) in enumerate(image_results()):
         path = folder / item.item_id
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(number).integers(80, 120, (*SHAPE, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         results.append((replace(item, path=str(path)), masks))
     return MemoryResults(results, (Failure("bad.jpg", "/in/bad.jpg", "it is truncated", 2),))
