@@ -25,6 +25,9 @@ from sa2va_cli.media.frames import Request, VideoInfo
 
 THREADS = 2  # a decoder beside each worker: more would take the cores from each other
 MAX_PIXELS = 2**28
+# decord decodes ahead without limit when its frames are not fetched fast enough, and a model never
+# does (https://github.com/dmlc/decord/issues/208): it only gets clips that fit into memory whole.
+DECORD_BYTES = 64 * 2**20
 _ATTACHED_PIC = 0x400  # the cover of an album is no video
 _DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
 ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
@@ -99,7 +102,8 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     wanted: Sequence[int] = info.selected[request.skip :]
     notes = [turn.note] if turn.note else []
     reader = None
-    if request.use_decord and not turn.note:
+    fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
+    if request.use_decord and fits_decord and not turn.note:
         reader, note = _open_decord(path, len(index.times), first)
         notes.extend(note)
     if reader is not None:

@@ -34,7 +34,7 @@ def make_video(tmp_path_factory):
             if rotation is not None:
                 stream.set_display_rotation(rotation)
             for idx in range(num_frames):
-                frame = av.VideoFrame.from_ndarray(picture(idx, size), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(draw(idx, size), format="rgb24")
                 frame.pts = times[idx] if times else idx * 40
                 frame.time_base = Fraction(1, 1000)
                 container.mux(stream.encode(frame))
@@ -44,8 +44,14 @@ def make_video(tmp_path_factory):
     return make
 
 
-def picture(idx, size=(96, 64)):
+def draw(idx, size=(96, 64)):
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[:] = (idx * 8 % 256, 90, 90)
     pixels[: size[1] // 4, : size[0] // 4] = 255
     return pixels
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """The pixels of frame idx of `make_video`, as they were before encoding."""
+    return draw
