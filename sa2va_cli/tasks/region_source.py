@@ -100,19 +100,24 @@ class CocoRegions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        data = _read_coco(path)
         self.images: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for image in data["images"]:
-            self.images[PurePosixPath(image["file_name"]).name].append(image)
         self.annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in data["annotations"]:
-            self.annotations[annotation["image_id"]].append(annotation)
-        self.names = {entry["id"]: str(entry["name"]) for entry in data.get("categories", [])}
+        data = _read_coco(path)
+        try:
+            for image in data["images"]:
+                self.images[PurePosixPath(image["file_name"]).name].append(image)
+            for annotation in data["annotations"]:
+                self.annotations[annotation["image_id"]].append(annotation)
+            self.names = {entry["id"]: str(entry["name"]) for entry in data.get("categories", [])}
+        except (LookupError, TypeError) as error:
+            raise UsageError(f"{path} is no COCO file: {error!r}.", hint=_HINT) from None
 
     def regions(self, item_id: str) -> tuple[Region, ...]:
         image = self._image(item_id)
-        annotations = self.annotations[image["id"]] if image else []
-        return tuple(self._region(annotation, image) for annotation in annotations if image)
+        if image is None:
+            return ()
+        annotations = self.annotations.get(image["id"], [])
+        return tuple(self._region(annotation, image) for annotation in annotations)
 
     def _image(self, item_id: str) -> dict[str, Any] | None:
         candidates = self.images.get(PurePosixPath(item_id).name, [])
@@ -126,11 +131,14 @@ class CocoRegions:
         return matching[0] if matching else None
 
     def _region(self, annotation: dict[str, Any], image: dict[str, Any]) -> Region:
-        size = image["height"], image["width"]
-        mask = _coco_mask(annotation, size)
+        name = str(annotation.get("id", "without id"))
+        try:
+            mask = _coco_mask(annotation, (image["height"], image["width"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise MediaError(f"Annotation {name} of {self.path} is broken: {error!r}.") from None
         if mask is None:
-            raise MediaError(f"Annotation {annotation['id']} of {self.path} has no segmentation.")
-        return Region(mask, str(annotation["id"]), self.names.get(annotation["category_id"], ""))
+            raise MediaError(f"Annotation {name} of {self.path} has no segmentation.")
+        return Region(mask, name, self.names.get(annotation.get("category_id"), ""))
 
 
 def _read_coco(path: Path) -> dict[str, Any]:
@@ -155,9 +163,11 @@ def _coco_mask(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray 
     elif isinstance(segmentation, dict):
         encoded = coco_mask.frPyObjects(segmentation, *size)
     elif segmentation:
+        if not all(isinstance(part, list) and len(part) >= 6 for part in segmentation):
+            raise ValueError("a polygon needs three points")
         encoded = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
     elif annotation.get("bbox"):
-        encoded = coco_mask.frPyObjects([annotation["bbox"]], *size)[0]
+        encoded = coco_mask.frPyObjects(np.array([annotation["bbox"]], np.float64), *size)[0]
     else:
         return None
     return np.asarray(coco_mask.decode(encoded), dtype=bool)

@@ -84,6 +84,18 @@ def test_sampling_that_takes_nothing_is_an_error(make_video):
     assert decoders() == []
 
 
+@pytest.mark.parametrize("name", ["seek.mp4", "seek.mkv", "seek.ts", "seek.avi"])
+def test_a_late_start_gives_the_same_frames_as_reading_all(make_video, name):
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = make_video(name, codec, num_frames=400, size=(320, 240), g="50")
+    frames = read(path, FrameSampling(every=9))[1]
+    start = frames[-8].time
+    late = read(path, FrameSampling(start=start - 1e-3, every=9))[1]
+    assert [frame.frame_idx for frame in late] == [frame.frame_idx for frame in frames[-8:]]
+    for frame, same in zip(late, frames[-8:], strict=True):
+        np.testing.assert_array_equal(frame.pixels, same.pixels)
+
+
 def test_a_video_can_be_read_twice(make_video):
     with open_video(str(make_video("h264.mp4"))) as video:
         first, second = list(video), list(video)
