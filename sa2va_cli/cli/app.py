@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from sa2va_cli.cli import model
 from sa2va_cli.errors import CheckpointError, JobLockedError, Sa2vaError, UsageError
 
 EXIT_FATAL = 1
@@ -20,6 +21,9 @@ app = typer.Typer(
 @app.callback()
 def describe() -> None:
     """Annotate folders of images and videos with Sa2VA: sentences in, masks out."""
+
+
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:
