@@ -2,4 +2,5 @@
 
 from sa2va_cli.cli.app import main
 
-main()
+if __name__ == "__main__":  # spawned workers import this module too, under another name
+    main()
