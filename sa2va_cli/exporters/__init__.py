@@ -6,12 +6,17 @@ from pathlib import Path
 from sa2va_cli.errors import unknown_name
 from sa2va_cli.exporters.base import DEFAULT_OPTIONS, Exported, Exporter, ExportOptions
 from sa2va_cli.exporters.coco import CocoExporter
+from sa2va_cli.exporters.cvat import CvatExporter
+from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
+from sa2va_cli.exporters.label_studio import LabelStudioExporter
+from sa2va_cli.exporters.labelme import LabelmeExporter
 from sa2va_cli.exporters.overlay import OverlayExporter
 from sa2va_cli.exporters.png import MaskPngExporter
 from sa2va_cli.exporters.video import OverlayVideoExporter
 from sa2va_cli.exporters.video_png import DavisExporter, RefVosExporter
+from sa2va_cli.exporters.yolo import YoloExporter
 from sa2va_cli.exporters.youtube_vis import YoutubeVisExporter
 from sa2va_cli.results import ResultReader
 
@@ -25,6 +30,12 @@ EXPORTERS: dict[str, type[Exporter]] = {
     "youtube-vis": YoutubeVisExporter,
     "davis": DavisExporter,
     "ref-vos": RefVosExporter,
+    "yolo": YoloExporter,
+    "labelme": LabelmeExporter,
+    "label-studio": LabelStudioExporter,
+    "cvat": CvatExporter,
+    "imagefolder": ImagefolderExporter,
+    "parquet": ParquetExporter,
     "answers": AnswersExporter,
     "failures": FailuresExporter,
     "jsonl": JsonlExporter,
