@@ -31,6 +31,13 @@ def parse_prompt(text: str) -> Prompt:
     return Prompt(category.strip() or sentence, sentence)
 
 
+def spell_prompt(prompt: Prompt) -> str:
+    """The shortest text that `parse_prompt` reads as this prompt."""
+    if prompt.category != prompt.text:
+        return f"{prompt.category}={prompt.text}"
+    return f"={prompt.text}" if "=" in prompt.text else prompt.text
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One machine's part of a job: the `number`-th of `count`, from 1."""

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
@@ -28,6 +29,7 @@ app.command(no_args_is_help=True)(annotate)
 app.command(no_args_is_help=True)(status)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(merge)
+app.add_typer(model.app, name="model")
 
 
 def main(services: Services | None = None) -> None:

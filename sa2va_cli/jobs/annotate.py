@@ -71,14 +71,15 @@ class ItemAnnotator:
         questions = [exchange.question for exchange in opened.asked]
         numbers = array("q")  # of the frames that the model was given, in the file
         batch = MaskBatch(opened.work.item, self._send)
-        with opened.video, closing(prefetch(opened.video, FRAMES_AHEAD)) as frames:
+        ahead = closing(prefetch(opened.video, FRAMES_AHEAD))  # type: ignore[type-var]
+        with opened.video, ahead as frames:
             spoken = self._annotator.answer_video(_pixels(frames, numbers), questions)
             answers, objects = read_answers(self._task, opened.asked, spoken.answers)
             for masks in spoken:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(lambda masks=numbered: batch.add(masks))  # type: ignore[misc]
             # Without objects the model leaves most frames unread.
-            seen = len(numbers) if objects else opened.video.info.selected_frames
+            seen = len(numbers) if objects else len(opened.video.info.selected)
             result = replace(video_result(opened, seen), answers=answers, objects=objects)
         self._behind.do(lambda: batch.finish(result))
 

@@ -1,5 +1,8 @@
 """Values that no run could use, told before anything is done."""
 
+import os
+from pathlib import Path
+
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError
 
@@ -7,19 +10,6 @@ from sa2va_cli.errors import UsageError
 def check_values(config: JobConfig) -> None:
     """Raises UsageError for the first value that is out of its range or against another one."""
     checks = (
-        (config.every >= 1, f"--every {config.every}", "1 takes every frame, 5 every fifth"),
-        (config.fps is None or config.fps > 0, f"--fps {config.fps}", "give frames a second"),
-        (config.start >= 0, f"--start {config.start}", "give seconds from the beginning"),
-        (
-            config.end is None or config.end > config.start,
-            f"--end {config.end}",
-            f"it must come after --start {config.start:g}",
-        ),
-        (
-            config.max_frames is None or config.max_frames >= 1,
-            f"--max-frames {config.max_frames}",
-            "give 1 or more",
-        ),
         (
             config.max_pixels is None or config.max_pixels >= 1,
             f"--max-pixels {config.max_pixels}",
@@ -39,3 +29,12 @@ def check_values(config: JobConfig) -> None:
             raise UsageError(
                 "There is an empty prompt.", hint='write what to look for: -p "the red car"'
             )
+
+
+def check_output(output: Path) -> None:
+    """The job folder is one, or can be made. Raises UsageError; writes nothing."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"The output {output} is not a folder.", hint="name a folder with -o")
+    existing = next(folder for folder in (output, *output.resolve().parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"You may not write to {existing}.", hint="name another folder with -o")

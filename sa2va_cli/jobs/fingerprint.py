@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from sa2va_cli.config import JobConfig
+from sa2va_cli.config import JobConfig, spell_prompt
 
 Settings = dict[str, Any]  # JSON values by option name
 
@@ -27,7 +27,7 @@ MAX_SHOWN = 120  # letters of a value in a sentence
 def job_settings(config: JobConfig, model_revision: str) -> Settings:
     """Everything that an item's result depends on, except the item."""
     settings = {name: _plain(getattr(config, name)) for name in RESULT_OPTIONS}
-    settings["prompts"] = [f"{prompt.category}={prompt.text}" for prompt in config.prompts]
+    settings["prompts"] = [spell_prompt(prompt) for prompt in config.prompts]
     settings["model_revision"] = model_revision
     return settings
 

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ class JobLock:
         self._file: IO[str] | None = None
         self._end = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.lost = False  # another machine took the folder over, believing this run dead
+        self._lost = False
 
     def __enter__(self) -> "JobLock":
         try:
@@ -76,9 +77,17 @@ class JobLock:
         self._end.set()
         self._heart.join()
         assert self._file is not None
-        if not self.lost:
+        if not self._lost:
             self._file.truncate(0)  # says that nobody holds it
         self._file.close()
+
+    def check(self) -> None:
+        """Raises JobLockedError when another machine has taken the folder over meanwhile.
+
+        That happens to a run that was frozen for longer than the heartbeat may stop.
+        """
+        if self._lost:
+            raise _locked(self._path, _read(self._path))
 
     def _acquire(self, file: IO[str]) -> None:
         if not _lock(file):
@@ -124,9 +133,10 @@ class JobLock:
     def _beat(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
             if not self._still_mine():
-                self.lost = True
+                self._lost = True
                 return
-            os.utime(self._path)
+            with suppress(OSError):  # a disk in trouble is for the run to notice
+                os.utime(self._path)
 
 
 def read_holder(job_dir: Path) -> Holder | None:

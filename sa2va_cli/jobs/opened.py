@@ -52,6 +52,11 @@ class Unopened:
 Opened = OpenedImage | OpenedVideo | Unopened
 
 
+def in_one_line(error: BaseException) -> str:
+    """A message and its hint, as the reason of a failure."""
+    return " ".join(str(error).replace("\nHint: ", " Hint: ").split())
+
+
 class Opener:
     """Opens one item after another; what is wrong with a file is told, not raised."""
 
@@ -70,7 +75,7 @@ class Opener:
                 work, self._ask(work), open_video(work.media.path, self._asking.sampling)
             )
         except Sa2vaError as error:
-            return Unopened(work, str(error))
+            return Unopened(work, in_one_line(error))
 
     def _open_image(self, work: WorkItem) -> Opened:
         limit = self._asking.max_pixels

@@ -122,12 +122,12 @@ def compare(store: JobStore, renewal: Renewal) -> Plan:
     )
 
 
-def apply(store: JobStore, renewal: Renewal) -> Queue:
+def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
     """Write the plan down: what is to be done is pending, and no half item is left.
 
     Results of files that are no longer among the inputs stay.
     """
-    compare(store, renewal)
+    plan = compare(store, renewal)
     with store.writing() as connection:
         _settle_interrupted(store)
         for table in ("answers", "objects", "masks"):
@@ -147,7 +147,7 @@ def apply(store: JobStore, renewal: Renewal) -> Queue:
     fresh, suspects = array("q"), array("q")
     for item, blamed in store.connection.execute(QUEUE):
         (suspects if blamed else fresh).append(item)
-    return Queue(fresh, suspects)
+    return plan, Queue(fresh, suspects)
 
 
 def load_item(store: JobStore, item: int) -> MediaItem:
@@ -177,8 +177,7 @@ def _insert_found(connection: sqlite3.Connection) -> None:
     )
     connection.execute(  # the folder may have moved
         "UPDATE items SET path = (SELECT path FROM found WHERE found.item_id = items.item_id) "
-        "WHERE state = ? AND item_id IN (SELECT item_id FROM found)",
-        (PENDING,),
+        "WHERE item_id IN (SELECT item_id FROM found WHERE fate = 'left')"
     )
 
 

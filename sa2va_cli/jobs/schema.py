@@ -31,7 +31,6 @@ CREATE TABLE items (
     height INTEGER, width INTEGER, num_frames INTEGER, fps REAL,
     notes TEXT NOT NULL DEFAULT '[]'
 );
-CREATE INDEX items_by_state ON items (state, item_id);
 
 CREATE TABLE answers (
     item INTEGER NOT NULL, prompt_idx INTEGER NOT NULL,

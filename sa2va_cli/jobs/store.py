@@ -7,7 +7,7 @@ at all; masks of a long video are written as they come and stay invisible until 
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,23 +23,29 @@ CRASHED, HUNG, RELEASED = "crashed", "hung", "released"
 class JobStore:
     """Open for writing. All methods raise JobError when the disk is full or fails."""
 
-    def __init__(self, job_dir: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, job_dir: Path, connection: sqlite3.Connection, guard: Callable[[], None]
+    ) -> None:
         self.job_dir = job_dir
         self.connection = connection
+        self._guard = guard
 
     @classmethod
-    def open(cls, job_dir: Path) -> "JobStore":
-        """The store of a folder; both are made when they are not there."""
+    def open(cls, job_dir: Path, guard: Callable[[], None] = lambda: None) -> "JobStore":
+        """The store of a folder; both are made when they are not there.
+
+        `guard` raises when the folder is no longer ours; it is asked before every commit.
+        """
         with disk_errors(job_dir):
             job_dir.mkdir(parents=True, exist_ok=True)
-            return cls(job_dir, create_or_open(store_path(job_dir)))
+            return cls(job_dir, create_or_open(store_path(job_dir)), guard)
 
     @classmethod
     def peek(cls, job_dir: Path) -> "JobStore":
         """The store as it is, for looking only; an empty one when there is none. Makes no file."""
         path = store_path(job_dir)
         connection = open_existing(path) if path.is_file() else create_or_open(":memory:")
-        return cls(job_dir, connection)
+        return cls(job_dir, connection, lambda: None)
 
     def close(self) -> None:
         """Drop what was not committed."""
@@ -50,6 +56,7 @@ class JobStore:
     def commit(self) -> None:
         with disk_errors(self.job_dir):
             if self.connection.in_transaction:
+                self._guard()
                 self.connection.execute("COMMIT")
 
     @contextmanager

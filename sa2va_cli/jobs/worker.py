@@ -31,7 +31,7 @@ from sa2va_cli.jobs.messages import (
     Ready,
     WorkItem,
 )
-from sa2va_cli.jobs.opened import Asking, Opened, OpenedImage, Opener, Unopened
+from sa2va_cli.jobs.opened import Asking, Opened, OpenedImage, Opener, Unopened, in_one_line
 from sa2va_cli.media.prefetch import prefetch
 
 ITEMS_AHEAD = 1  # opened items that wait for the model
@@ -56,7 +56,11 @@ def worker_main(spec: WorkerSpec, connection: Connection) -> None:
     _print_into(spec.log_path)
     send = PipeEnd(connection).send
     threading.excepthook = lambda args: _crash(send, args.exc_value)
-    serve(spec, _received(connection), send)
+    try:
+        serve(spec, _received(connection), send)
+    finally:
+        sys.stderr.flush()
+        os._exit(0)  # threads that wait for a file or for the parent would hold up a plain return
 
 
 def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
@@ -67,7 +71,10 @@ def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
             return
         opener = Opener(spec.asking)
         work = ItemAnnotator(annotator, opener.task, send)
-        for opened in prefetch(_open_all(opener, items, send), ITEMS_AHEAD):
+        # Held by a name: at an error it would be closed before the last words, and closing waits
+        # for the next item.
+        ahead = prefetch(_open_all(opener, items, send), ITEMS_AHEAD)
+        for opened in ahead:
             words.item = opened.work.item
             _do(opened, work, send)
             words.item = None
@@ -83,9 +90,9 @@ def _do(opened: Opened, work: ItemAnnotator, send: Send) -> None:
         else:
             work.video(opened)
     except Sa2vaError as error:
-        send(Failed(opened.work.item, str(error)))
+        send(Failed(opened.work.item, in_one_line(error)))
     except _out_of_memory() as error:
-        reason = " ".join(str(error).split()) or "no memory left on this machine"
+        reason = in_one_line(error) or "no memory left on this machine"
         send(Failed(opened.work.item, f"Out of memory: {reason}"))
         del error
         _free_memory()
@@ -102,7 +109,7 @@ def _load(spec: WorkerSpec, send: Send) -> Annotator | None:
     try:
         annotator = spec.load(spec.device)
     except Sa2vaError as error:
-        send(CannotLoad(str(error), final=True))
+        send(CannotLoad(in_one_line(error), final=True))
         return None
     except _out_of_memory() as error:
         send(CannotLoad(f"the model does not fit into the memory of {spec.device}: {error}", False))

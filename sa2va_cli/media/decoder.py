@@ -25,8 +25,12 @@ from sa2va_cli.media.frames import Request, VideoInfo
 
 THREADS = 2  # a decoder beside each worker: more would take the cores from each other
 MAX_PIXELS = 2**28
+# decord decodes ahead without limit when its frames are not fetched fast enough, and a model never
+# does (https://github.com/dmlc/decord/issues/208): it only gets clips that fit into memory whole.
+DECORD_BYTES = 64 * 2**20
 _ATTACHED_PIC = 0x400  # the cover of an album is no video
 _DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
+SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
 ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
 
 
@@ -99,7 +103,8 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     wanted: Sequence[int] = info.selected[request.skip :]
     notes = [turn.note] if turn.note else []
     reader = None
-    if request.use_decord and not turn.note:
+    fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
+    if request.use_decord and fits_decord and not turn.note:
         reader, note = _open_decord(path, len(index.times), first)
         notes.extend(note)
     if reader is not None:
@@ -268,7 +273,7 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
     """Send what PyAV decodes; returns what the reader should know about it."""
     notes: list[str] = []
     remaining, resized = deque(wanted), 0
-    for frame_idx, frame in _numbered_frames(path, index, notes):
+    for frame_idx, frame in _numbered_frames(path, index, wanted[0], notes):
         while remaining and remaining[0] < frame_idx:
             remaining.popleft()  # it was broken
         if not remaining:
@@ -284,18 +289,42 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
     return notes
 
 
-def _numbered_frames(path: str, index: _Index, notes: list[str]) -> Iterator[tuple[int, Any]]:
-    """Every frame that decodes with its number in the file, which its time stamp tells."""
+def _numbered_frames(
+    path: str, index: _Index, first_wanted: int, notes: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """Frames that decode, with their numbers in the file, which their time stamps tell.
+
+    Begins at a key frame before the first wanted one where the file can be trusted with that.
+    """
+    if first_wanted > SEEK_BEYOND:
+        numbered = _decoded(path, index, index.stamps[first_wanted], notes)
+        start = next(numbered, None)
+        if start is not None and start[0] <= first_wanted and _stamp(start[1]) in index.stamps:
+            yield start
+            yield from numbered
+            return
+    yield from _decoded(path, index, None, notes)
+
+
+def _decoded(
+    path: str, index: _Index, seek_to: int | None, notes: list[str]
+) -> Iterator[tuple[int, Any]]:
     container, stream = _open_video(path)
     last = -1
     with container:
+        if seek_to is not None:
+            container.seek(seek_to, stream=stream)
         for packet in _packets(container, stream, notes):
             for frame in _frames_of(packet):
-                stamp = frame.pts if frame.pts is not None else frame.dts
+                stamp = _stamp(frame)
                 found = last + 1 if stamp is None else bisect_left(index.stamps, stamp)
                 last = max(found, last + 1)
                 if last < len(index.times):
                     yield last, frame
+
+
+def _stamp(frame: Any) -> int | None:
+    return frame.pts if frame.pts is not None else frame.dts
 
 
 if __name__ == "__main__":

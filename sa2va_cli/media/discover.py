@@ -61,6 +61,7 @@ def discover(given: Sequence[GivenPath], options: DiscoverOptions = DiscoverOpti
     search = _Search(options)
     for path in given:
         search.add(path)
+    search.follow_links()
     return search.result()
 
 
@@ -99,6 +100,7 @@ class _Search:
         self.problems: dict[str, Problem] = {}  # by real path
         self.ids: set[str] = set()
         self.skipped = 0
+        self.links: list[tuple[_Root, str]] = []  # linked folders that are still to be walked
         self.real_folders: dict[str, str] = {}  # resolved once for all files in them
         self.seen_folders = {_folder_key(folder) for folder in options.skip_folders} - {None}
 
@@ -154,28 +156,34 @@ class _Search:
         path = os.path.join(given.base, folder) or os.curdir
         prefix = _own_id(path, given.base)
         matching = re.compile(glob_regex(pattern), re.DOTALL)
-        before = len(self.ids)
+        before = len(self.ids), len(self.links)
         self._walk(_Root(path, prefix and f"{prefix}/", given.prompts, matching))
-        if len(self.ids) == before:
+        if (len(self.ids), len(self.links)) == before:
             given_path = os.path.join(given.base, given.path)
             self._problem(given_path, _own_id(given_path, given.base), "no file matches it")
 
-    def _walk(self, root: _Root) -> None:
-        """Real folders first, then linked ones: a folder with two names keeps its real one."""
-        folders, links = [(root.path, "")], list[tuple[str, str]]()
-        while folders or links:
-            if not folders:
-                links.sort(reverse=True)
-                folders.append(links.pop())
+    def _walk(self, root: _Root, relative: str = "") -> None:
+        """All real folders below a root; linked ones wait until every real one has been seen."""
+        folders = [(os.path.join(root.path, relative), relative)]
+        while folders:
             path, relative = folders.pop()
             key = _folder_key(path)
             if key in self.seen_folders:
                 continue
             self.seen_folders.add(key)
             for entry in self._walk_folder(root, path, relative):
-                (links if entry.is_symlink() else folders).append(
-                    (entry.path, f"{relative}{entry.name}/")
-                )
+                below = f"{relative}{entry.name}/"
+                if entry.is_symlink():
+                    self.links.append((root, below))
+                else:
+                    folders.append((entry.path, below))
+
+    def follow_links(self) -> None:
+        """Last, so that a folder with two names keeps its real one, and loops end."""
+        while self.links:
+            links, self.links = self.links, []
+            for root, relative in sorted(links, key=lambda link: (link[0].path, link[1])):
+                self._walk(root, relative)
 
     def _walk_folder(self, root: _Root, path: str, relative: str) -> Iterator[os.DirEntry[str]]:
         """Take the files of one folder; yield the folders in it that are to be entered."""

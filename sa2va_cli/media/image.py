@@ -3,6 +3,9 @@
 import struct
 import threading
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,22 +29,25 @@ _UPRIGHT = {  # EXIF orientation -> how to turn the stored picture
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's readers raise for files that are not what they claim to be.
+# What Pillow's readers raise for files that are not what they claim to be; found by spoiling files.
 _BROKEN = (
     OSError,
     SyntaxError,
     ValueError,
-    IndexError,
-    KeyError,
     TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
     EOFError,
-    struct.error,
     MemoryError,
+    struct.error,
+    zlib.error,
     Image.DecompressionBombError,
 )
-# Pillow warns about odd headers while it opens a file. Filters are the process's, hence the lock;
-# decoding itself runs outside of it.
-_OPENING = threading.Lock()
+# Warning filters are the process's, hence the lock. Decoding itself runs outside of it.
+_FILTERS = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,7 @@ def _open(file: BinaryIO, path: str, max_pixels: int) -> ImageFile.ImageFile:
             hint="convert it to JPEG or PNG",
         )
     file.seek(0)
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         try:
             image = Image.OPEN[name][0](file, path)
         except _BROKEN as error:
@@ -102,12 +107,22 @@ def _open(file: BinaryIO, path: str, max_pixels: int) -> ImageFile.ImageFile:
     return image
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns about odd headers: what matters of that becomes a note or an error."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _decode(image: ImageFile.ImageFile, path: str) -> None:
     """Once only: Pillow forgets that a picture is broken, and gives half of it the second time."""
-    try:
-        image.load()
-    except _BROKEN as error:
-        raise _damaged(path, error) from None
+    reads_tags = image.format == "TIFF"  # again, after the pixels
+    with _without_warnings() if reads_tags else nullcontext():
+        try:
+            image.load()
+        except _BROKEN as error:
+            raise _damaged(path, error) from None
 
 
 def _damaged(path: str, error: Exception) -> MediaError:
@@ -119,8 +134,7 @@ def _damaged(path: str, error: Exception) -> MediaError:
 
 
 def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, tuple[str, ...]]:
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         try:
             return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1)), ()
         except _BROKEN:
@@ -150,7 +164,7 @@ def _eight_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
         return scaled.astype(np.uint8), "16-bit grey values scaled from 0..65535 to 8 bits"
     finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = (0.0, 1.0) if _within(finite, 0, 1) else (float(finite.min()), float(finite.max()))
-    scaled = np.rint((finite - low) * (255 / max(high - low, np.finfo(np.float64).tiny)))
+    scaled = np.rint((finite - low) * (255 / (high - low) if high > low else 0.0))
     return scaled.astype(np.uint8), f"grey values scaled from {low:g}..{high:g} to 8 bits"
 
 
@@ -170,8 +184,9 @@ def _other_frames(image: Image.Image) -> tuple[str, ...]:
     """Phones put previews and depth behind a photo (MPO): these are not worth a word."""
     if image.format == "MPO":
         return ()
-    try:
-        count = getattr(image, "n_frames", 1)
-    except _BROKEN:
-        return ("first of several frames",)
+    with _without_warnings():
+        try:
+            count = getattr(image, "n_frames", 1)
+        except _BROKEN:
+            return ("first of several frames",)
     return (f"first of {count} {'pages' if image.format == 'TIFF' else 'frames'}",) * (count > 1)

@@ -19,10 +19,7 @@ def read_paths(stream: BinaryIO, nul: bool = False) -> list[GivenPath]:
     left out. Relative paths start from the working folder.
     """
     data = stream.read()
-    if nul:
-        names = data.split(b"\\0")
-    else:
-        names = [line.removesuffix(b"\\r") for line in data.split(b"\\n")]
+    names = data.split(b"\x00") if nul else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return [GivenPath(os.fsdecode(name)) for name in names if name]
 
 
@@ -33,7 +30,7 @@ def read_manifest(path: Path) -> list[GivenPath]:
     folder. Raises UsageError naming the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The manifest {path} cannot be read: {error}.", hint=_HINT) from None
     base = str(path.parent)

@@ -55,6 +55,7 @@ class VideoFile:
             self._notes.update(dict.fromkeys(decoder.notes))
             if not decoder.failure or not decoder.request.use_decord:
                 break
+            self._note(f"{decoder.failure}; read on with PyAV")
             skip = bisect_right(self.info.selected, last)
             decoder = self._restart(replace(self._request, use_decord=False, skip=skip))
         self._settle(count, decoder.failure)
@@ -188,7 +189,7 @@ class _Decoder:
     def _epitaph(self, expired: bool) -> str:
         """Why there are no more messages."""
         if expired:
-            return f"the decoder gave no frame for {self._timeout:g} s"
+            return f"the decoder gave no sign of life for {self._timeout:g} s"
         status = self._process.wait()
         if status < 0:
             return f"the decoder was stopped by signal {-status}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from sa2va_cli.config import JobConfig, Shard, parse_shard
 from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.annotator import Loader, ModelSource
-from sa2va_cli.jobs.checks import check_values
+from sa2va_cli.jobs.checks import check_output, check_values
 from sa2va_cli.jobs.fingerprint import Settings, job_settings
 from sa2va_cli.jobs.inputs import find_inputs
 from sa2va_cli.jobs.lock import JobLock
@@ -52,7 +52,9 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
         raise UsageError("No output folder.", hint="name one with -o")
     shard = parse_shard(config.shard) if config.shard else None
     job_dir = output / shard.folder if shard else output
+    check_output(output)
     check_values(config)
+    _sampling(config)
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
@@ -77,21 +79,27 @@ def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ign
 
     Raises JobLockedError, UsageError for other settings than before, JobError.
     """
-    with JobLock(prepared.job_dir):
-        store = JobStore.open(prepared.job_dir)
+    with JobLock(prepared.job_dir) as lock:
+        store = JobStore.open(prepared.job_dir, lock.check)
         try:
             check_settings(store, prepared.settings, prepared.config.force)
             adopt_settings(store, prepared.settings)
             store.commit()
             note_found(store, prepared.found.items, prepared.found.problems)
-            plan = compare(store, prepared.renewal)
-            todo = apply(store, prepared.renewal)
+            plan, todo = apply(store, prepared.renewal)
             prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
             state = RunState(plan.total, plan.done, plan.failed + plan.problems)
+            view.say(_beginning(plan, prepared))
             Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
             return state
         finally:
             store.close()
+
+
+def _beginning(plan: Plan, prepared: Prepared) -> str:
+    devices = ", ".join(dict.fromkeys(prepared.devices))
+    before = f", {plan.done} done before" if plan.done else ""
+    return f"{plan.todo} items to do{before}; loading {prepared.config.model} on {devices}"
 
 
 def _crew(prepared: Prepared) -> CrewPlan:
@@ -104,13 +112,21 @@ def _crew(prepared: Prepared) -> CrewPlan:
             task=config.task,
             prompts=config.prompts,
             regions=config.regions,
-            sampling=FrameSampling(
-                config.fps, config.every, config.start, config.end, config.max_frames
-            ),
+            sampling=_sampling(config),
             max_pixels=config.max_pixels,
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
+    )
+
+
+def _sampling(config: JobConfig) -> FrameSampling:
+    return FrameSampling(
+        start=config.start,
+        end=config.end,
+        fps=config.fps,
+        every=config.every,
+        max_frames=config.max_frames,
     )
 
 

@@ -31,6 +31,7 @@ class ThreadHandle:
         self._inbox.put(None)
 
     def end(self) -> str:
+        self._inbox.put(None)
         return "the worker's thread ended"
 
     def _serve(self, spec: WorkerSpec, number: int, events: Events) -> None:

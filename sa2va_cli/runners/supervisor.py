@@ -53,7 +53,6 @@ class Supervisor:
         self._on_done: OnDone = ignore
         self._done_now: list[int] = []  # since the last commit
         self._failed_now: list[Failure] = []
-        state.workers = [slot.state for slot in self._crew.slots]
 
     def run(self, todo: Queue, stop: StopSignals, on_done: OnDone) -> None:
         """Returns when every item is done or given up, or when a signal asked to leave.
@@ -67,6 +66,7 @@ class Supervisor:
             with stop.gracefully():
                 for slot in self._crew.slots[: len(self._dispatcher)]:
                     self._crew.hire(slot)
+                    self._state.workers.append(slot.state)
                 while self._work_left and not stop.requested:
                     if not self._crew.live:
                         raise JobError(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sa2va_cli.config import Prompt
-from sa2va_cli.errors import UsageError
+from sa2va_cli.errors import MediaError, UsageError
 from sa2va_cli.results import Answer, MediaKind, Question
 from sa2va_cli.tasks.reading import Reading, read_grounded
 
@@ -23,7 +23,7 @@ class RegionTask:
     ) -> Question:
         """A prompt that does not name region1 is put as a question about it."""
         if kind == "video":
-            raise UsageError(
+            raise MediaError(
                 "Regions in videos are not supported.", hint="give images to --task region"
             )
         if region is None:
