@@ -29,7 +29,7 @@ class CvatExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         path = folder.path("cvat", "annotations", "instances_default.json")
         categories = Categories(results)

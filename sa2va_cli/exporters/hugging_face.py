@@ -42,7 +42,7 @@ class ImagefolderExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         categories = Categories(results)
         count = missing = 0
@@ -70,7 +70,7 @@ class ParquetExporter:
         self._arrow = _import_arrow()
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         path = OutputFolder(out_dir).path("parquet", "train.parquet")
         categories = Categories(results)
         schema = _schema(self._arrow, [category.name for category in categories])

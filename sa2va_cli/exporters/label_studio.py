@@ -35,7 +35,7 @@ class LabelStudioExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         polygon = self._options.coco_segmentation == "polygon"
         path = folder.path("label_studio", "tasks.json")

@@ -35,7 +35,7 @@ class YoloExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         names, categories = LabelNames(results), Categories(results)
         count = missing = holes = 0
