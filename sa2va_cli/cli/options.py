@@ -164,7 +164,8 @@ Runner = Annotated[
 Formats = Annotated[
     str | None,
     typer.Option("--format", "-f", help="Comma-separated: coco, masks, overlay, answers, failures, "
-                 "jsonl; for videos also video, youtube-vis, davis, ref-vos.",
+                 "jsonl, report, yolo, labelme, label-studio, cvat, imagefolder, parquet; for "
+                 "videos masks, video, report, youtube-vis, davis, ref-vos.",
                  rich_help_panel=OUT, show_default="coco,answers"),
 ]  # fmt: skip
 Segmentation = Annotated[
