@@ -56,8 +56,8 @@ class Sa2VA:
         weight = embed_tokens.weight
         self.device, self.dtype = weight.device, weight.dtype
         self._questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
-        stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
-        self._generator = Generator(model.language_model, stop, tokenizer.seg_token_id)
+        self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
+        self._generator = Generator(model.language_model, self.stop, tokenizer.seg_token_id)
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913  the names that people's scripts use
