@@ -1,6 +1,7 @@
 """The `sa2va` command: each subcommand parses options and calls one library function."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -33,11 +34,16 @@ app.add_typer(model.app, name="model")
 
 
 def main(services: Services | None = None) -> None:
-    """Entry point of the command: the only place where an error becomes an exit code."""
+    """Entry point of the command."""
     services = services or Services()
     services.stop.install()
+    run_guarded(lambda: app(obj=services))
+
+
+def run_guarded(command: Callable[[], object]) -> None:
+    """The only place where an error becomes an exit code."""
     try:
-        app(obj=services)
+        command()
     except Sa2vaError as error:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(exit_code(error))

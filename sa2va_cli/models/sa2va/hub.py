@@ -78,7 +78,7 @@ def download(
         at = f" at revision {revision}" if revision else ""
         raise CheckpointError(
             f"Cannot get model {name!r}{at}: {reason}",
-            hint="there is no such folder here, so the hub was asked: check the name, the network, and "
+            hint="no such folder is here, so the hub was asked: check the name, the network and "
             "HF_TOKEN for gated models; offline, only what was downloaded before can be used",
         ) from error
 

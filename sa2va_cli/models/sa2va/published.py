@@ -1,4 +1,4 @@
-"""The sizes of the published models, for looking at them and measuring them without their weights."""
+"""Sizes of the published models, to look at and to measure without their weights."""
 
 from typing import Any
 
