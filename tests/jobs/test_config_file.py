@@ -21,8 +21,8 @@ def config_of(tmp_path):
 
 def test_values_become_what_the_options_are(config_of):
     config = config_of(
-        "inputs: photos/\noutput: out\nfps: 2\nevery: 3\nforce: yes\ndevices: 0\nformat: [coco, x]\n"
-        "max-pixels: 100\nrevision:\n"
+        "inputs: photos/\noutput: out\nfps: 2\nevery: 3\nforce: yes\ndevices: 0\n"
+        "format: [coco, x]\nmax-pixels: 100\nrevision:\n"
     )
     assert config == JobConfig(
         inputs=("photos/",), output=Path("out"), fps=2.0, every=3, force=True, devices="0",
@@ -37,7 +37,12 @@ def test_the_command_line_wins(config_of):
 
 @pytest.mark.parametrize(
     ("key", "near"),
-    [("promts", "prompts"), ("min_scores", "min-score"), ("device", "devices"), ("OUTPUT", "output")],
+    [
+        ("promts", "prompts"),
+        ("min_scores", "min-score"),
+        ("device", "devices"),
+        ("OUTPUT", "output"),
+    ],
 )
 def test_an_unknown_key_is_refused_and_the_nearest_is_named(config_of, key, near):
     with pytest.raises(UsageError, match=f"Unknown key '{key}'") as error:

@@ -33,7 +33,9 @@ def write_holder(job_dir, age: float, **changes) -> None:
 def test_a_second_run_is_refused_at_once_and_told_who_is_there(tmp_path):
     with JobLock(tmp_path):
         started = time.monotonic()
-        with pytest.raises(JobLockedError, match=f"process {os.getpid()} on {socket.gethostname()}"):
+        with pytest.raises(
+            JobLockedError, match=f"process {os.getpid()} on {socket.gethostname()}"
+        ):
             JobLock(tmp_path).__enter__()
         assert time.monotonic() - started < 1
 

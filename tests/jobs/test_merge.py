@@ -65,7 +65,7 @@ def test_jobs_that_disagree_about_a_file_are_not_merged(shards, tmp_path):
 
 def test_jobs_with_other_settings_are_not_merged(shards, tmp_path):
     run_job(replace(shards, output=tmp_path / "other", prompts=PROMPTS[:1]))
-    with pytest.raises(UsageError, match="different settings.*prompts: "):
+    with pytest.raises(UsageError, match=r"different settings.*prompts: "):
         merge_jobs([tmp_path / "whole", tmp_path / "other"], tmp_path / "all")
 
 

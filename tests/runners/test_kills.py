@@ -5,6 +5,8 @@ The seeds are fixed, the moments are not: they hang on how fast the machine is.
 
 import random
 import sqlite3
+import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -32,15 +34,10 @@ def kill_workers(folder: Path, kills: int, seconds: float, pictures: int) -> Non
     """One run; after each kill it must get on before the next one."""
     moments = random.Random(1)
     run = start(*arguments(folder, "workers"), seconds=seconds)
-    killed = 0
-    while killed < kills:
-        before = done_items(folder / "workers")
-        wait_for(lambda: done_items(folder / "workers") > before)
-        moments_wait(moments, seconds * 4)
-        victims = workers_of(run.pid)
-        if victims:
-            moments.choice(victims).kill()
-            killed += 1
+    for _ in range(kills):
+        wait_for_more(folder / "workers", 1)
+        time.sleep(moments.uniform(0, 4 * seconds))
+        moments.choice(wait_for(partial(workers_of, run.pid))).kill()
     assert done_items(folder / "workers") < pictures, "the kills came too late"
     stderr = run.communicate(timeout=200)[1]
     assert run.returncode == 0, stderr
@@ -51,24 +48,22 @@ def kill_parents(folder: Path, kills: int, seconds: float, pictures: int) -> Non
     moments = random.Random(2)
     for _ in range(kills):
         run = start(*arguments(folder, "parents"), seconds=seconds)
-        begun = done_items(folder / "parents")
-        more = moments.randint(0, max(1, pictures // (2 * kills)))
-        wait_for(lambda: workers_of(run.pid))
-        wait_for(lambda: run.poll() is not None or done_items(folder / "parents") >= begun + more)
-        moments_wait(moments, seconds * 4)
+        wait_for(partial(workers_of, run.pid))
+        wait_for_more(folder / "parents", moments.randint(0, max(1, pictures // (2 * kills))))
+        time.sleep(moments.uniform(0, 4 * seconds))
         workers = workers_of(run.pid)
         run.kill()
         run.communicate()
-        wait_for(lambda: not any(psutil.pid_exists(w.pid) and w.is_running() for w in workers))
+        psutil.wait_procs(workers, timeout=30)
+        assert not any(worker.is_running() for worker in workers)
     assert done_items(folder / "parents") < pictures, "the kills came too late"
     last = sa2va(*arguments(folder, "parents"))
     assert last.returncode == 0, last.stderr
 
 
-def moments_wait(moments: random.Random, longest: float) -> None:
-    import time
-
-    time.sleep(moments.uniform(0, longest))
+def wait_for_more(job_dir: Path, more: int) -> None:
+    wanted = done_items(job_dir) + more
+    wait_for(lambda: done_items(job_dir) >= wanted)
 
 
 def assert_equal(folder: Path, out: str) -> None:
