@@ -68,6 +68,7 @@ class AnswerRecord:
     question: str  # what was sent
     text: str  # the answer without special tokens
     raw_text: str  # the answer with them
+    presence: float | None = None  # probability that it is in the picture; None: not asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class OverlayVideoExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         notes: list[str] = []
         count = 0
