@@ -14,7 +14,7 @@ from sa2va_cli.models.sa2va.checkpoint import load_model
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
-from sa2va_cli.models.sa2va.generation import GeneratedAnswer, Generator, StopRule
+from sa2va_cli.models.sa2va.generation import GeneratedAnswer, Generator
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
@@ -33,6 +33,7 @@ from sa2va_cli.models.sa2va.questions import (
     see_video,
 )
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
+from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
@@ -55,8 +56,8 @@ class Sa2VA:
         weight = embed_tokens.weight
         self.device, self.dtype = weight.device, weight.dtype
         self._questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
-        stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
-        self._generator = Generator(model.language_model, stop, tokenizer.seg_token_id)
+        self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
+        self._generator = Generator(model.language_model, self.stop, tokenizer.seg_token_id)
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913  the names that people's scripts use
