@@ -173,8 +173,9 @@ Runner = Annotated[
 Formats = Annotated[
     Text,
     _option(
-        OUT, "Comma-separated: coco, masks, overlay, answers, failures, jsonl; for videos also "
-        "video, youtube-vis, davis, ref-vos (default: coco,answers).",
+        OUT, "Comma-separated: coco, masks, overlay, answers, failures, jsonl, report, yolo, "
+        "labelme, label-studio, cvat, imagefolder, parquet; for videos masks, video, report, "
+        "youtube-vis, davis, ref-vos (default: coco,answers).",
         "--format", "-f", metavar="LIST",
     ),
 ]  # fmt: skip
