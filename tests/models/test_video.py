@@ -1,6 +1,7 @@
 """Key frames anywhere, and Sa2VA-i: the golden cases, and what must hold beside them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,43 @@ def test_the_number_of_key_frames_is_what_the_language_model_sees(golden_model, 
         clip(8), [SEGMENT], VideoOptions(key_frames=4, key_sampling="uniform")
     )
     assert seen == [3, 4]
+
+
+@pytest.mark.parametrize("naming", ["original", "transformers"])
+def test_sam2_weights_give_a_plain_checkpoint_the_second_decoder(
+    naming, consistent_model, tmp_path
+):
+    from safetensors.torch import load_file, save_file
+
+    from sa2va_cli.errors import CheckpointError
+
+    sam = "grounding_encoder.sam2_model."
+    weights = load_file(GOLDEN_I / "checkpoint" / "model.safetensors")
+    original = {
+        name.removeprefix(sam): weights.pop(name)
+        for name in list(weights)
+        if name.startswith(sam + "sam_mask_decoder.")
+    }
+    if naming == "transformers":
+        decoder = consistent_model.model.segmenter.tracking_decoder.state_dict()
+        original = {f"mask_decoder.{name}": weight.clone() for name, weight in decoder.items()}
+    modified = sam + "sam_mask_decoder_modified."
+    for name in [name for name in weights if name.startswith(modified)]:
+        weights[name.replace("_modified", "")] = weights.pop(name)
+    plain = shutil.copytree(GOLDEN_I / "checkpoint", tmp_path / "plain")
+    (plain / "model.safetensors").unlink()
+    save_file(weights, plain / "model.safetensors")
+    save_file(original, tmp_path / "sam2.safetensors")
+
+    made = Sa2VA.from_pretrained(
+        str(plain), device="cpu", sam2_weights=tmp_path / "sam2.safetensors"
+    )
+    for one, other in zip(
+        made.answer_video(clip(8), [SEGMENT]),
+        consistent_model.answer_video(clip(8), [SEGMENT]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.masks, other.masks)
+    for wrong in (tmp_path / "nothing", plain / "model.safetensors"):
+        with pytest.raises(CheckpointError):
+            Sa2VA.from_pretrained(str(plain), device="cpu", sam2_weights=wrong)

@@ -13,9 +13,10 @@ _VIT_LAYER = "vision_model.encoder.layers.{n}."
 _OUR_VIT_LAYER = "vision_encoder.encoder.layer.{n}."
 _TRUNK = _SAM + "image_encoder.trunk."
 _OUR_TRUNK = "segmenter.image_encoder.backbone."
+ORIGINAL_DECODER = _SAM + "sam_mask_decoder."
 MODIFIED_DECODER = _SAM + "sam_mask_decoder_modified."
 _OUR_DECODER = "segmenter.mask_decoder."
-_TRACKING_DECODER = "segmenter.tracking_decoder."
+TRACKING_DECODER = "segmenter.tracking_decoder."
 _OUR_MEMORY = "segmenter.memory_encoder."
 
 
@@ -156,11 +157,11 @@ RENAMED: list[tuple[str, str]] = [
     (_SAM + "maskmem_tpos_enc", "segmenter.memory_time_embedding"),
 ]
 
-_ONE_DECODER = _decoder(_SAM + "sam_mask_decoder.", _OUR_DECODER)
+_ONE_DECODER = _decoder(ORIGINAL_DECODER, _OUR_DECODER)
 # Sa2VA-i: Sa2VA's own decoder beside the original one of SAM 2.
 _TWO_DECODERS = [
     *_decoder(MODIFIED_DECODER, _OUR_DECODER),
-    *_decoder(_SAM + "sam_mask_decoder.", _TRACKING_DECODER),
+    *_decoder(ORIGINAL_DECODER, TRACKING_DECODER),
 ]
 
 # One published tensor -> three of ours, cut along its first dimension.

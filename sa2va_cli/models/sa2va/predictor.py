@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
-from sa2va_cli.models.sa2va.checkpoint import load_model
+from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
@@ -68,8 +69,12 @@ class Sa2VA:
         attention: str = "auto",
         revision: str | None = None,
         local_files_only: bool = False,
+        sam2_weights: Path | None = None,
     ) -> "Sa2VA":
         """Load a folder, a hub model (`ByteDance/Sa2VA-4B`) or the built-in `demo`.
+
+        `sam2_weights`, a SAM 2.0 Hiera-L safetensors file, adds the decoder that the video mode
+        sa2va-i needs to a checkpoint that lacks it.
 
         Raises CheckpointError for anything wrong with the checkpoint and UsageError for a device,
         dtype or attention that cannot be had.
@@ -80,7 +85,8 @@ class Sa2VA:
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
         config = load_config(source.folder)
         tokenizer = Tokenizer(source.folder)
-        model = load_model(source.folder, config, chosen_device, chosen_dtype, implementation)
+        placement = Placement(chosen_device, chosen_dtype, implementation)
+        model = load_model(source.folder, config, placement, sam2_weights)
         return cls(model, tokenizer, source.revision)
 
     @property
