@@ -33,8 +33,12 @@ class Sa2vaLoader:
 
     def __call__(self, device: str) -> Annotator:
         # Imported here: torch takes seconds, and this class is also imported by the parent.
+        import torch
+
         from sa2va_cli.models.sa2va.predictor import Sa2VA
 
+        if device.startswith("cuda"):  # else libraries open a context on the first device too
+            torch.cuda.set_device(device)
         return Sa2VA.from_pretrained(
             self.folder,
             device=device,

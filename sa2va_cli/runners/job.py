@@ -61,6 +61,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     devices = choose_devices(config.devices, config.workers_per_device)
     revision, load = source.prepare()
     found = _take_shard(find_inputs(config, output), shard)
+    _check_asked(config, found)
     return Prepared(config, job_dir, found, devices, job_settings(config, revision), load)
 
 
@@ -145,6 +146,16 @@ def _with_default_prompts(config: JobConfig) -> JobConfig:
             hint='give -p "the red car", as often as you like, or --prompts FILE',
         )
     return replace(config, prompts=prompts)
+
+
+def _check_asked(config: JobConfig, found: Discovery) -> None:
+    """A manifest may leave prompts to the job: then the job must have some."""
+    unasked = next((item for item in found.items if not item.prompts), None)
+    if unasked and not config.prompts:
+        raise UsageError(
+            f"{unasked.item_id} has no prompt in the manifest, and the job has none.",
+            hint="give -p for all files that have no prompts of their own",
+        )
 
 
 def _take_shard(found: Discovery, shard: Shard | None) -> Discovery:
