@@ -95,7 +95,7 @@ class _ItemWriter:
             problem = str(error).splitlines()[0]
         if item.kind == "video":
             data["video"] = self._video(item)
-        elif task.masks:
+        elif task.masks and "picture" in data:
             data["masks"] = self._masks(item, task.masks)
         return script_safe(
             {name: value for name, value in data.items() if value is not None}

@@ -137,7 +137,7 @@ function paint(pixels, mask, width, height, colour) {
   const inside = view.outlines ? 0 : ((0x66 << 24) | rgb) >>> 0;
   const rim = ((0xff << 24) | rgb) >>> 0;
   const dark = 0xc0101010;
-  const thick = Math.max(Math.round(Math.max(width, height) / 500), 1);
+  const thick = Math.max(Math.round(Math.max(width, height) / 300), 1);
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const at = y * width + x;
