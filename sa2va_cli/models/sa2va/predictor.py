@@ -1,8 +1,9 @@
 """`Sa2VA`: pictures and sentences in, text and masks out. Device and dtype are decided here."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,7 +37,11 @@ from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+
+if TYPE_CHECKING:
+    from sa2va_cli.models.sa2va.chat import Conversation
 
 PROMPTED_FRAMES = 5  # what the language model sees of a video, and what gets its prompt
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
@@ -138,8 +143,8 @@ class Sa2VA:
     @torch.inference_mode()
     def answer_text(self, question: Question) -> Prediction:
         """Plain chat."""
-        generated = self._generate([question], NOTHING_SEEN)[0]
-        return Prediction(Answer(self._text(generated)))
+        generated = self._generator.generate([self._questions.encode(question, NOTHING_SEEN)])
+        return Prediction(Answer(self._text(generated[0])))
 
     @torch.inference_mode()
     def answer_image(self, image: ImageLike, questions: Sequence[Question]) -> list[Prediction]:
@@ -147,9 +152,7 @@ class Sa2VA:
         picture = as_rgb(image)
         vision = self.config.vision
         tiles = image_tiles(picture, vision.image_size, self.config.max_tiles)
-        generated = self._generate(questions, see_image(self._tile_tokens(tiles)))
-        answers = [self._answer(one) for one in generated]
-        prompts = self._prompt_embeddings(generated)
+        answers, prompts = self._ask(questions, see_image(self._tile_tokens(tiles)))
         if not len(prompts):
             return [Prediction(answer) for answer in answers]
         decoded = self.model.segmenter.decode_prompts(self._features(picture, video=False), prompts)
@@ -174,9 +177,7 @@ class Sa2VA:
             raise UsageError("The video has no frames.", hint="check that the file plays")
         side = self.config.vision.image_size
         tokens = self._tile_tokens([frame_tile(frame, side) for frame in first])
-        generated = self._generate(questions, see_video(tokens))
-        answers = [self._answer(one) for one in generated]
-        prompts = self._prompt_embeddings(generated)
+        answers, prompts = self._ask(questions, see_video(tokens))
         masks = self._track(first, upcoming, prompts) if len(prompts) else iter(())
         return VideoAnswers(answers, masks)
 
@@ -193,8 +194,34 @@ class Sa2VA:
                 masks = self._frame_masks(frame_idx, step(features), size)
             yield masks
 
-    def _generate(self, questions: Sequence[Question], seen: SeenPicture) -> list[GeneratedAnswer]:
-        return self._generator.generate([self._questions.encode(q, seen) for q in questions])
+    def chat(
+        self, image: ImageLike | None = None, video: Iterable[ImageLike] | None = None
+    ) -> "Conversation":
+        """A conversation about an image, a video, or neither; the picture is looked at once.
+
+        A video is iterated again for every answer with masks: give a list, or anything that can
+        be. Raises UsageError for a generator, and when both an image and a video are given.
+        """
+        from sa2va_cli.models.sa2va.chat import start  # it builds on this class
+
+        return start(self, image, video)
+
+    def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
+        """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
+        prompts = [self._questions.encode(question, seen) for question in questions]
+        texts = list(dict.fromkeys(q.presence for q in questions if q.presence))
+        if not texts:
+            generated, presence = self._generator.generate(prompts), {}
+        else:
+            asides = [self._questions.encode(Question(text), seen) for text in texts]
+            yes_or_no = YesOrNo.of(self.tokenizer)
+            generated, logits = self._generator.generate_with_asides(prompts, asides)
+            presence = dict(zip(texts, yes_or_no.probabilities(logits), strict=True))
+        answers = [
+            replace(self._answer(one), presence=presence.get(question.presence))
+            for one, question in zip(generated, questions, strict=True)
+        ]
+        return answers, self._prompt_embeddings(generated)
 
     def _text(self, generated: GeneratedAnswer) -> str:
         return self.tokenizer.decode(generated.ids).strip()
