@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,9 @@ def test_formats_are_named_once_and_checked_before_anything_is_written(photos, t
 def test_every_format_takes_results_without_items(make, tmp_path, name):
     exported = get_exporter(name).export(make.results([]), tmp_path)
     assert exported.count == 0 and exported.path.exists()
+
+
+def test_the_docs_tell_what_each_format_keeps_and_loses():
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
+    assert rows and sorted(rows) == sorted(f"`{name}`" for name in EXPORTERS)

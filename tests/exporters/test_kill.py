@@ -42,7 +42,7 @@ def tree(folder):
 def test_kills_do_not_change_a_byte(tmp_path):
     finish(tmp_path / "alone")
     chance = random.Random(0)
-    for _ in range(5):
+    for _ in range(3):
         with start(tmp_path / "killed") as process:
             time.sleep(chance.uniform(0.0, 0.5))
             process.send_signal(signal.SIGKILL)

@@ -27,8 +27,8 @@ def job(folder: Path, **options: Any) -> JobConfig:
     return JobConfig(**{"prompts": PROMPTS} | defaults | options)
 
 
-def run_job(config: JobConfig, source: TinySource = TinySource()) -> RunState:
-    return run(prepare(config, source), QuietView(io.StringIO()), StopSignals())
+def run_job(config: JobConfig, source: TinySource | None = None) -> RunState:
+    return run(prepare(config, source or TinySource()), QuietView(io.StringIO()), StopSignals())
 
 
 def results(job_dir: Path) -> list[Any]:

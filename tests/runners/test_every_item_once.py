@@ -1,5 +1,6 @@
 """Every item is done once or told to be failed, whatever dies."""
 
+import os
 import sqlite3
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_broken_file_fails_and_the_others_are_done(tmp_path):
 
 def test_workers_that_never_load_the_model_end_the_run(tmp_path):
     write_pictures(tmp_path / "in", 3)
-    with pytest.raises(JobError, match="No worker is left: cpu-.: .*exit code 7"):
+    with pytest.raises(JobError, match=r"No worker is left: cpu-.: .*exit code 7"):
         run_job(job(tmp_path), TinySource(broken="exit"))
 
 
@@ -100,8 +101,6 @@ def test_weights_that_make_no_model_are_tried_once(tmp_path):
 
 
 def test_no_worker_outlives_a_run(tmp_path):
-    import os
-
     write_pictures(tmp_path / "in", 3)
     run_job(job(tmp_path))
     assert workers_of(os.getpid()) == []
