@@ -49,7 +49,8 @@ class OverlayVideoExporter:
                     count += 1
                 except MediaError as error:
                     notes.append(str(error).splitlines()[0])
-        return Exported(folder.folder(FOLDER), count, "overlay videos", shorten(notes))
+        path = folder.folder(FOLDER) if count else folder.root
+        return Exported(path, count, "overlay videos", shorten(notes))
 
 
 def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[str]:
