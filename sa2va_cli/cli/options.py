@@ -100,6 +100,11 @@ Regions = Annotated[
         ASK, "For --task region: folder of mask PNGs, or COCO file.", "--regions", metavar="PATH"
     ),
 ]  # fmt: skip
+Presence = Annotated[
+    str | None,
+    typer.Option(help="ask: also ask whether each prompt's thing is there, and store how likely.",
+                 rich_help_panel=ASK, show_default="off"),
+]  # fmt: skip
 
 Fps = Annotated[
     Number, _option(VIDEO, "At most so many frames a second (default: all).", "--fps", metavar="N")
@@ -192,6 +197,11 @@ MinScore = Annotated[
         OUT, "Export no mask with a lower score (default: 0). All are stored.",
         "--min-score", metavar="0..1",
     ),
+]  # fmt: skip
+MinPresence = Annotated[
+    float | None,
+    typer.Option(help="Export nothing that is less likely there (see --presence); all is stored.",
+                 rich_help_panel=OUT, show_default="0"),
 ]  # fmt: skip
 Jsonl = Annotated[
     Text,

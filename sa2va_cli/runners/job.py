@@ -114,6 +114,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
             regions=config.regions,
             sampling=_sampling(config),
             max_pixels=config.max_pixels,
+            presence=config.presence == "ask",
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
