@@ -101,9 +101,11 @@ Regions = Annotated[
     ),
 ]  # fmt: skip
 Presence = Annotated[
-    str | None,
-    typer.Option(help="ask: also ask whether each prompt's thing is there, and store how likely.",
-                 rich_help_panel=ASK, show_default="off"),
+    Text,
+    _option(
+        ASK, "ask: also ask whether what a prompt names is there at all, and store how likely.",
+        "--presence", metavar="WAY",
+    ),
 ]  # fmt: skip
 
 Fps = Annotated[
@@ -199,9 +201,11 @@ MinScore = Annotated[
     ),
 ]  # fmt: skip
 MinPresence = Annotated[
-    float | None,
-    typer.Option(help="Export nothing that is less likely there (see --presence); all is stored.",
-                 rich_help_panel=OUT, show_default="0"),
+    Number,
+    _option(
+        OUT, "Export nothing that --presence found less likely (default: 0). All is stored.",
+        "--min-presence", metavar="0..1",
+    ),
 ]  # fmt: skip
 Jsonl = Annotated[
     Text,

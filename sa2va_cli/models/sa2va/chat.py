@@ -113,10 +113,11 @@ class Conversation:
         return Reply(answer, self._masks_then_remember(prompts, turn, spelled, regions))
 
     @torch.inference_mode()
-    def recall(self, question: str, answer: str) -> None:
+    def recall(self, question: str, answer: str, mask_prompts: np.ndarray | None = None) -> None:
         """Add a turn as if it had just been asked and answered so."""
-        text, spelled = self._spell(question, None)
-        self._remember(Turn(text, answer), spelled, self._mask_prompts)
+        regions = self._mask_prompts if self.turns else mask_prompts
+        text, spelled = self._spell(question, mask_prompts)
+        self._remember(Turn(text, answer), spelled, regions)
 
     def _spell(self, text: str, mask_prompts: np.ndarray | None) -> tuple[str, str]:
         """The question as it is sent, and behind all that was said before."""
