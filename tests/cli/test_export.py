@@ -45,7 +45,7 @@ def sa2va(*arguments):
 def test_export_writes_the_formats_that_are_asked_for_and_says_so(job_dir, tmp_path):
     done = sa2va("export", job_dir, "--format", "coco,masks,answers", "-o", tmp_path / "out")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "annotations.json: 1 annotations" in done.stderr
+    assert "annotations.json: 1 annotation\n" in done.stderr
     data = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert data["annotations"][0]["area"] == 18
     assert (tmp_path / "out" / "masks" / "a" / "b.jpg" / "obj_001_car.png").exists()
