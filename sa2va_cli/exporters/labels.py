@@ -133,7 +133,8 @@ def find_place(
 
     def cost(place: Place) -> tuple[float, int]:
         stay = STAY if place.number == before else 0.0
-        return _hidden(label, place.corner, taken, others) - stay, place.number
+        hidden = _hidden(label, place.corner, taken, others, mask)
+        return hidden - stay, place.number
 
     return min(places, key=cost)
 
@@ -223,14 +224,20 @@ def _corners(label: Label, box: Box) -> list[Corner]:
 
 
 def _hidden(
-    label: Label, corner: Corner, taken: Sequence[Box], others: Sequence[np.ndarray]
+    label: Label,
+    corner: Corner,
+    taken: Sequence[Box],
+    others: Sequence[np.ndarray],
+    own: np.ndarray,
 ) -> float:
-    """How much a label here would hide, in its own areas; labels weigh more than objects."""
+    """How much a label here would hide, in its own areas: labels weigh most, then other
+    objects, then its own."""
     x, y = corner
     labels = sum(_overlap((x, y, label.width, label.height), box) for box in taken)
     window = (slice(y, y + label.height), slice(x, x + label.width))
     objects = sum(int(mask[window].sum()) for mask in others)
-    return (10 * labels + 2 * objects) / (label.width * label.height)
+    itself = int(own[window].sum())
+    return (10 * labels + 2 * objects + 0.4 * itself) / (label.width * label.height)
 
 
 def _overlap(a: Box, b: Box) -> int:
