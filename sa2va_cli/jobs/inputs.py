@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.schema import STORE_NAME
 from sa2va_cli.media.discover import DiscoverOptions, Discovery, GivenPath, discover
 from sa2va_cli.media.listing import read_manifest, read_paths
 
@@ -30,6 +31,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         frames_as_video=config.frames_as_video,
         hidden=config.hidden,
         skip_folders=(os.fspath(job_dir),),
+        skip_marked=STORE_NAME,  # the pictures that other jobs made
     )
     return discover(given, options)
 
@@ -39,11 +41,20 @@ def _given_paths(config: JobConfig, stdin: BinaryIO) -> list[GivenPath]:
     for text in config.inputs:
         given += read_paths(stdin, config.null) if text == STDIN else [GivenPath(text)]
     if config.files_from:
-        with config.files_from.open("rb") as file:
-            given += read_paths(file, config.null)
+        given += _listed(config.files_from, config.null)
     if config.manifest:
         given += read_manifest(config.manifest)
     return given
+
+
+def _listed(path: Path, nul: bool) -> list[GivenPath]:
+    try:
+        with path.open("rb") as file:
+            return read_paths(file, nul)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read the list {path}: {error.strerror}.", hint="name a file with --files-from"
+        ) from error
 
 
 def _check_apart(given: list[GivenPath], job_dir: Path) -> None:

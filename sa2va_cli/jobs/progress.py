@@ -73,13 +73,15 @@ class LineView:
         self._stream = stream
         self._started = self._last_line = time.monotonic()
         self._state: RunState | None = None
+        self._drawn = 0  # items that the last line told of
 
     def say(self, text: str) -> None:
         _write_line(self._stream, visible(text))
 
     def update(self, state: RunState) -> None:
         self._state = state
-        if time.monotonic() - self._last_line >= LINE_SECONDS:
+        news = state.finished != self._drawn
+        if news and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._draw(state)
 
     def item_failed(self, failure: Failure) -> None:
@@ -93,7 +95,7 @@ class LineView:
         _write_line(self._stream, summary.text())
 
     def _draw(self, state: RunState) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._drawn = time.monotonic(), state.finished
         meter = tqdm.format_meter(
             state.finished,
             state.total,

@@ -19,6 +19,7 @@ from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.jobs.watch import RunState, View
 from sa2va_cli.media.discover import Discovery
 from sa2va_cli.media.video import FrameSampling
+from sa2va_cli.results import VideoOptions
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
 from sa2va_cli.runners.devices import choose_devices
@@ -60,6 +61,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     devices = choose_devices(config.devices, config.workers_per_device)
     revision, load = source.prepare()
     found = _take_shard(find_inputs(config, output), shard)
+    _check_asked(config, found)
     return Prepared(config, job_dir, found, devices, job_settings(config, revision), load)
 
 
@@ -113,6 +115,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
             prompts=config.prompts,
             regions=config.regions,
             sampling=_sampling(config),
+            video_options=_video_options(config),
             max_pixels=config.max_pixels,
         ),
         log_dir=prepared.job_dir / "logs",
@@ -130,6 +133,10 @@ def _sampling(config: JobConfig) -> FrameSampling:
     )
 
 
+def _video_options(config: JobConfig) -> VideoOptions:
+    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
+
+
 def _with_default_prompts(config: JobConfig) -> JobConfig:
     task = get_task(config.task)
     prompts = config.prompts or task.default_prompts
@@ -139,6 +146,16 @@ def _with_default_prompts(config: JobConfig) -> JobConfig:
             hint='give -p "the red car", as often as you like, or --prompts FILE',
         )
     return replace(config, prompts=prompts)
+
+
+def _check_asked(config: JobConfig, found: Discovery) -> None:
+    """A manifest may leave prompts to the job: then the job must have some."""
+    unasked = next((item for item in found.items if not item.prompts), None)
+    if unasked and not config.prompts:
+        raise UsageError(
+            f"{unasked.item_id} has no prompt in the manifest, and the job has none.",
+            hint="give -p for all files that have no prompts of their own",
+        )
 
 
 def _take_shard(found: Discovery, shard: Shard | None) -> Discovery:
