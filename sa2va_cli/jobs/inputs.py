@@ -2,6 +2,7 @@
 
 import os
 import sys
+from glob import has_magic
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         raise UsageError(
             "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
         )
+    _check_any_there(config)
     _check_apart(given, job_dir)
     options = DiscoverOptions(
         include=config.include,
@@ -55,6 +57,17 @@ def _listed(path: Path, nul: bool) -> list[GivenPath]:
         raise UsageError(
             f"Cannot read the list {path}: {error.strerror}.", hint="name a file with --files-from"
         ) from error
+
+
+def _check_any_there(config: JobConfig) -> None:
+    """One missing file among others is a failure of its own; none there is a slip of the pen."""
+    if config.files_from or config.manifest or not config.inputs:
+        return
+    if any(text == STDIN or has_magic(text) or os.path.lexists(text) for text in config.inputs):
+        return
+    raise UsageError(
+        f"There is no {' and no '.join(config.inputs)}.", hint="check the spelling of the inputs"
+    )
 
 
 def _check_apart(given: list[GivenPath], job_dir: Path) -> None:
