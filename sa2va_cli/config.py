@@ -85,6 +85,7 @@ class JobConfig:
     task: str = "segment"
     prompts: tuple[Prompt, ...] = ()
     regions: Path | None = None
+    presence: str = "off"
 
     # Which frames of a video
     fps: float | None = None
@@ -113,6 +114,7 @@ class JobConfig:
     formats: tuple[str, ...] = ("coco", "answers")
     coco_segmentation: str = "rle"
     min_score: float = 0.0
+    min_presence: float = 0.0
     jsonl: str | None = None
 
     # How to run

@@ -24,6 +24,7 @@ class Question:
     text: str  # the full text sent, with <image> where the picture belongs
     past_text: str = ""  # earlier turns, exactly as they were
     mask_prompts: np.ndarray | None = None  # (regions, H, W) bool, any size; images only
+    presence: str = ""  # a yes/no question to put beside it, with <image>; "": none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Answer:
 
     text: str  # special tokens kept, as the reference returns it: "Sure, [SEG].<|im_end|>"
     seg_probabilities: tuple[float, ...] = ()  # one for each [SEG] that gets a mask, in order
+    presence: float | None = None  # probability of yes to the question's `presence`
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sa2va_cli.cli.exit_codes import EXIT_DONE, EXIT_SOME_FAILED
 from sa2va_cli.cli.services import Services
 from sa2va_cli.cli.stream import jsonl_stream
 from sa2va_cli.config import JobConfig
-from sa2va_cli.exporters import ExportOptions, export_results, parse_formats
+from sa2va_cli.exporters import ExportOptions, export_options, export_results, parse_formats
 from sa2va_cli.exporters.base import Exported
 from sa2va_cli.jobs.plan import Plan
 from sa2va_cli.jobs.progress import make_view
@@ -26,14 +26,14 @@ def annotate_job(config: JobConfig, services: Services) -> int:
     """Run a job to its end, or to a signal. Returns the exit code; raises Sa2vaError."""
     started = time.monotonic()
     formats = tuple(dict.fromkeys([*parse_formats(",".join(config.formats)), *ALWAYS]))
-    options = ExportOptions(config.coco_segmentation, config.min_score)  # type: ignore[arg-type]
+    options = export_options(config.coco_segmentation, config.min_score, config.min_presence)
     prepared = prepare(config, services.source_of(config))
     if config.dry_run:
         typer.echo(plan_text(prepared, look_ahead(prepared)))
         return EXIT_DONE
     view = make_view(config.quiet, config.json_log)
     with closing(view):
-        state = _run(prepared, view, services)
+        state = _run(prepared, view, services, options)
         exported = []
         if not services.stop.requested:
             view.say("writing " + ", ".join(formats))
@@ -76,12 +76,12 @@ def plan_text(prepared: Prepared, plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _run(prepared: Prepared, view: View, services: Services) -> RunState:
+def _run(prepared: Prepared, view: View, services: Services, options: ExportOptions) -> RunState:
     config = prepared.config
     with ExitStack() as stack:
         on_done = ignore
         if config.jsonl:
-            stream = jsonl_stream(config.jsonl, prepared.job_dir, config.min_score, view.say)
+            stream = jsonl_stream(config.jsonl, prepared.job_dir, options, view.say)
             on_done = stack.enter_context(stream).write
         return run(prepared, view, services.stop, on_done)
 

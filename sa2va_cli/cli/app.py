@@ -7,6 +7,8 @@ import typer
 
 from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
+from sa2va_cli.cli.ask import ask
+from sa2va_cli.cli.chat import chat
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
 from sa2va_cli.cli.merge import merge
@@ -27,6 +29,8 @@ def describe() -> None:
 
 
 app.command(no_args_is_help=True)(annotate)
+app.command(no_args_is_help=True)(chat)
+app.command(no_args_is_help=True)(ask)
 app.command(no_args_is_help=True)(status)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(merge)

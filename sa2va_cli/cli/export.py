@@ -20,6 +20,7 @@ def export(
     output: OutDir = None,
     coco_segmentation: o.Segmentation = None,
     min_score: o.MinScore = None,
+    min_presence: o.MinPresence = None,
 ) -> None:
     """Write the results of a job in other formats. Needs no model and no GPU.
 
@@ -31,11 +32,11 @@ def export(
 
     docs/formats.md tells what each format keeps and loses.
     """
-    from sa2va_cli.exporters import ExportOptions, export_results, parse_formats
+    from sa2va_cli.exporters import export_options, export_results, parse_formats
     from sa2va_cli.jobs.reader import StoreReader  # NumPy and OpenCV: not for --help
 
     names = parse_formats("coco,answers" if formats is None else formats)
-    options = ExportOptions(coco_segmentation or "rle", min_score or 0.0)  # type: ignore[arg-type]
+    options = export_options(coco_segmentation, min_score, min_presence)
     with closing(StoreReader(job_dir)) as results:
         for exported in export_results(results, names, output or job_dir, options):
             typer.echo(exported.text(), err=True)

@@ -20,6 +20,7 @@ def merge(
     formats: o.Formats = None,
     coco_segmentation: o.Segmentation = None,
     min_score: o.MinScore = None,
+    min_presence: o.MinPresence = None,
 ) -> None:
     """Unite the parts that machines made with --shard, and export the whole.
 
@@ -29,7 +30,7 @@ def merge(
     sa2va merge /nfs/out -o all/
     """
     from sa2va_cli.cli.merge_job import merge_job  # loads NumPy: not for --help
-    from sa2va_cli.exporters import ExportOptions
+    from sa2va_cli.exporters import export_options
 
-    options = ExportOptions(coco_segmentation or "rle", min_score or 0.0)  # type: ignore[arg-type]
+    options = export_options(coco_segmentation, min_score, min_presence)
     merge_job(folders, output, formats or "coco,answers", options)

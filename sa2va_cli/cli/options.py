@@ -100,6 +100,13 @@ Regions = Annotated[
         ASK, "For --task region: folder of mask PNGs, or COCO file.", "--regions", metavar="PATH"
     ),
 ]  # fmt: skip
+Presence = Annotated[
+    Text,
+    _option(
+        ASK, "ask: also ask whether what a prompt names is there at all, and store how likely.",
+        "--presence", metavar="WAY",
+    ),
+]  # fmt: skip
 
 Fps = Annotated[
     Number, _option(VIDEO, "At most so many frames a second (default: all).", "--fps", metavar="N")
@@ -226,6 +233,13 @@ MinScore = Annotated[
     _option(
         OUT, "Export no mask with a lower score (default: 0). All are stored.",
         "--min-score", metavar="0..1",
+    ),
+]  # fmt: skip
+MinPresence = Annotated[
+    Number,
+    _option(
+        OUT, "Export nothing that --presence found less likely (default: 0). All is stored.",
+        "--min-presence", metavar="0..1",
     ),
 ]  # fmt: skip
 Jsonl = Annotated[

@@ -18,6 +18,7 @@ from sa2va_cli.exporters.item_json import (
     summarise,
 )
 from sa2va_cli.exporters.numbers import dump_json
+from sa2va_cli.exporters.one_item import OneItem
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.results import ItemResult, ResultReader
 
@@ -28,11 +29,11 @@ class JsonlStream:
     """Reads items back from the store and writes them. A reader that goes away ends only this."""
 
     def __init__(
-        self, file: IO[str], job_dir: Path, min_score: float, say: Callable[[str], None]
+        self, file: IO[str], job_dir: Path, options: ExportOptions, say: Callable[[str], None]
     ) -> None:
         self._file = file
         self._job_dir = job_dir
-        self._min_score = min_score
+        self._options = options
         self._say = say
         self._reader: StoreReader | None = None
         self._open = True
@@ -43,10 +44,9 @@ class JsonlStream:
             return
         if self._reader is None:  # the store is made by the run
             self._reader = StoreReader(self._job_dir)
-        line = item_line(
-            self._reader.item(item),
-            with_thresholds(self._reader, ExportOptions(min_score=self._min_score)),
-        )
+        result = self._reader.item(item)
+        only = OneItem(result, self._reader.masks)
+        line = item_line(result, with_thresholds(only, self._options))
         try:
             self._file.write(line + "\n")
             self._file.flush()
@@ -84,11 +84,11 @@ def item_line(item: ItemResult, results: ResultReader) -> str:
 
 @contextmanager
 def jsonl_stream(
-    target: str, job_dir: Path, min_score: float, say: Callable[[str], None]
+    target: str, job_dir: Path, options: ExportOptions, say: Callable[[str], None]
 ) -> Iterator[JsonlStream]:
     """A stream to a file, which is added to, or to standard output for "-"."""
     with _opened(target) as file:
-        stream = JsonlStream(file, job_dir, min_score, say)
+        stream = JsonlStream(file, job_dir, options, say)
         try:
             yield stream
         finally:

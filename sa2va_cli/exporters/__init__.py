@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sa2va_cli.errors import unknown_name
-from sa2va_cli.exporters.base import DEFAULT_OPTIONS, Exported, Exporter, ExportOptions
+from sa2va_cli.exporters.base import (
+    DEFAULT_OPTIONS,
+    Exported,
+    Exporter,
+    ExportOptions,
+    export_options,
+)
 from sa2va_cli.exporters.coco import CocoExporter
 from sa2va_cli.exporters.cvat import CvatExporter
 from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
@@ -21,7 +27,15 @@ from sa2va_cli.exporters.yolo import YoloExporter
 from sa2va_cli.exporters.youtube_vis import YoutubeVisExporter
 from sa2va_cli.results import ResultReader
 
-__all__ = ["EXPORTERS", "ExportOptions", "Exported", "export_results", "get_exporter", "item_json"]
+__all__ = [
+    "EXPORTERS",
+    "ExportOptions",
+    "Exported",
+    "export_options",
+    "export_results",
+    "get_exporter",
+    "item_json",
+]
 
 EXPORTERS: dict[str, type[Exporter]] = {
     "coco": CocoExporter,

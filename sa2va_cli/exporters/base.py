@@ -36,6 +36,17 @@ class ExportOptions:
 DEFAULT_OPTIONS = ExportOptions()
 
 
+def export_options(
+    segmentation: str | None, min_score: float | None, min_presence: float | None
+) -> ExportOptions:
+    """Options as the command line has them: None is the default. Raises UsageError."""
+    return ExportOptions(
+        coco_segmentation=segmentation or "rle",  # type: ignore[arg-type]
+        min_score=min_score or 0.0,
+        min_presence=min_presence or 0.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """What an export wrote, and what its reader should know about it."""

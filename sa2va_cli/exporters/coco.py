@@ -64,7 +64,7 @@ class CocoExporter:
                 "image_id": image_id,
                 "category_id": categories.id_of(found.record),
             }
-            scores = object_json(found.record, found.mask, found.sentence)
+            scores = object_json(found.record, found.mask, found.sentence, found.presence)
             document.append("annotations", ids | self._mask_json(found.mask) | scores)
 
     def _mask_json(self, mask: MaskRecord) -> dict[str, Any]:
@@ -86,9 +86,12 @@ def image_json(image_id: int, item: ItemResult) -> dict[str, Any]:
     }
 
 
-def object_json(record: ObjectRecord, mask: MaskRecord, sentence: str) -> dict[str, Any]:
+def object_json(
+    record: ObjectRecord, mask: MaskRecord, sentence: str, presence: float | None
+) -> dict[str, Any]:
     """What the model was asked and how sure it is; consumers that do not know these skip them."""
-    return {
+    known = {} if presence is None else {"presence": score_json(presence)}
+    return known | {
         "score": score_json(mask.score),
         "object_score": score_json(mask.object_score),
         "seg_probability": score_json(record.seg_probability),

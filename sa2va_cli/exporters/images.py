@@ -20,16 +20,23 @@ class FoundObject:
     record: ObjectRecord
     mask: MaskRecord
     sentence: str
+    presence: float | None  # how likely it is that the picture has what the sentence names
 
 
 def found_objects(item: ItemResult, results: ResultReader) -> Iterator[FoundObject]:
     """The objects of an image in the order of their numbers, without those that are not there."""
-    prompts = {answer.prompt_idx: answer.prompt for answer in item.answers}
+    answers = {answer.prompt_idx: answer for answer in item.answers}
     records = {record.obj_id: record for record in item.objects}
     for mask in results.masks(item.item_id):
         if rle_area(mask.rle):
             record = records[mask.obj_id]
-            yield FoundObject(record, mask, prompts.get(record.prompt_idx, record.label))
+            answer = answers.get(record.prompt_idx)
+            yield FoundObject(
+                record,
+                mask,
+                sentence=answer.prompt if answer else record.label,
+                presence=answer.presence if answer else None,
+            )
 
 
 def images_of(results: ResultReader) -> Iterator[ItemResult]:

@@ -145,6 +145,7 @@ def _track_json(item: ItemResult, record: ObjectRecord, tracks: _Tracks) -> dict
     """All but the lists; the scores are those of the best frame."""
     best = tracks.summaries[record.obj_id].best
     assert best is not None  # it is in some frame
-    prompts = {answer.prompt_idx: answer.prompt for answer in item.answers}
+    answer = next((a for a in item.answers if a.prompt_idx == record.prompt_idx), None)
+    sentence, presence = (answer.prompt, answer.presence) if answer else (record.label, None)
     sizes = {"height": item.height, "width": item.width, "length": len(tracks.frames), "iscrowd": 0}
-    return sizes | object_json(record, best, prompts.get(record.prompt_idx, record.label))
+    return sizes | object_json(record, best, sentence, presence)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 from sa2va_cli.config import JobConfig
-from sa2va_cli.errors import UsageError
+from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.results import KeySampling, VideoMode
+
+PRESENCES = ("off", "ask")
 
 
 def check_values(config: JobConfig) -> None:
@@ -41,11 +43,24 @@ def check_values(config: JobConfig) -> None:
     for fine, option, hint in checks:
         if not fine:
             raise UsageError(f"{option} cannot be used.", hint=hint)
+    _check_presence(config)
     for prompt in config.prompts:
         if not prompt.text:
             raise UsageError(
                 "There is an empty prompt.", hint='write what to look for: -p "the red car"'
             )
+
+
+def _check_presence(config: JobConfig) -> None:
+    if config.presence not in PRESENCES:
+        raise unknown_name("presence", config.presence, PRESENCES)
+    if config.presence == "ask" and config.task != "segment":
+        raise UsageError(
+            f"--presence ask does not go with --task {config.task}.",
+            hint="presence is about prompts that name things: --task segment",
+        )
+    if config.min_presence > 0 and config.presence != "ask":
+        raise UsageError("--min-presence needs to know what is there.", hint="add --presence ask")
 
 
 def check_output(output: Path) -> None:

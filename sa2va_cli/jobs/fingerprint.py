@@ -11,6 +11,7 @@ Settings = dict[str, Any]  # JSON values by option name
 # Options that change results. The others say where and how fast, or what is made of the results.
 RESULT_OPTIONS = (
     "task",
+    "presence",
     "regions",
     "fps",
     "every",

@@ -19,7 +19,7 @@ ITEM_COLUMNS = (
     "item_id, path, kind, size, mtime_ns, own, state, height, width, num_frames, fps, notes"
 )
 RESULT_COLUMNS = {
-    "answers": "prompt_idx, category, prompt, question, text, raw_text",
+    "answers": "prompt_idx, category, prompt, question, text, raw_text, presence",
     "objects": "obj_id, prompt_idx, category, label, seg_probability",
     "masks": "frame_idx, obj_id, height, width, counts, score, object_score",
     "attempts": "attempt, device, started, seconds, outcome, reason",

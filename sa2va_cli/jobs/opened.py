@@ -9,7 +9,7 @@ import numpy as np
 from sa2va_cli.config import Prompt
 from sa2va_cli.errors import MediaError, Sa2vaError
 from sa2va_cli.jobs.messages import WorkItem
-from sa2va_cli.jobs.records import Exchange, exchanges
+from sa2va_cli.jobs.records import Exchange, exchanges, with_presence
 from sa2va_cli.media.image import load_image
 from sa2va_cli.media.video import FrameSampling, Video, open_video
 from sa2va_cli.results import ItemResult, VideoOptions
@@ -27,6 +27,7 @@ class Asking:
     sampling: FrameSampling
     video_options: VideoOptions
     max_pixels: int | None
+    presence: bool = False  # ask of each prompt whether it is there at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Opener:
         if self.task.needs_region and not regions:
             raise MediaError("There is no region for this picture.")
         prompts = media.prompts or self._asking.prompts
-        return exchanges(self.task, prompts, media.media_kind, regions)
+        asked = exchanges(self.task, prompts, media.media_kind, regions)
+        return with_presence(asked, media.media_kind) if self._asking.presence else asked
 
 
 def image_result(opened: OpenedImage) -> ItemResult:

@@ -87,8 +87,8 @@ class StoreReader:
     def _item(self, row: tuple[Any, ...]) -> ItemResult:
         item_id, item, path, kind, height, width, num_frames, fps, notes = row
         answers = self._rows(
-            "SELECT prompt_idx, category, prompt, question, text, raw_text FROM answers "
-            "WHERE item = ? ORDER BY prompt_idx",
+            "SELECT prompt_idx, category, prompt, question, text, raw_text, presence "
+            "FROM answers WHERE item = ? ORDER BY prompt_idx",
             item,
         )
         objects = self._rows(

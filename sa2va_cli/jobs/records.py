@@ -1,7 +1,7 @@
 """From what the model says to what is stored: objects are numbered, masks become run lengths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.masks import encode_rle
@@ -15,6 +15,7 @@ from sa2va_cli.results import (
     Question,
 )
 from sa2va_cli.tasks import Task
+from sa2va_cli.tasks.presence import presence_question
 from sa2va_cli.tasks.region_source import Region
 
 
@@ -45,6 +46,14 @@ def exchanges(
     ]
 
 
+def with_presence(asked: Sequence[Exchange], kind: MediaKind) -> list[Exchange]:
+    """The same, each with the question whether what its prompt names is there at all."""
+    return [
+        Exchange(one.prompt, replace(one.question, presence=presence_question(one.prompt, kind)))
+        for one in asked
+    ]
+
+
 def read_answers(
     task: Task, asked: Sequence[Exchange], answers: Sequence[Answer]
 ) -> tuple[tuple[AnswerRecord, ...], tuple[ObjectRecord, ...]]:
@@ -61,6 +70,7 @@ def read_answers(
                 question=exchange.question.text,
                 text=reading.text,
                 raw_text=answer.text,
+                presence=answer.presence,
             )
         )
         for label, probability in zip(reading.labels, answer.seg_probabilities, strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from sa2va_cli.errors import JobError
 
 STORE_NAME = "job.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x5A25A000  # tells our files from other SQLite files
 BUSY_SECONDS = 60.0  # a reader holds the file for one page of rows only, but disks can be slow
 
@@ -36,6 +36,7 @@ CREATE TABLE answers (
     item INTEGER NOT NULL, prompt_idx INTEGER NOT NULL,
     category TEXT NOT NULL, prompt TEXT NOT NULL, question TEXT NOT NULL,
     text TEXT NOT NULL, raw_text TEXT NOT NULL,
+    presence REAL,                -- probability that it is there; NULL: not asked
     PRIMARY KEY (item, prompt_idx)
 ) WITHOUT ROWID;
 

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 from sa2va_cli.errors import JobError
@@ -98,11 +99,8 @@ class JobStore:
         """All of an item but its masks, which are there already, and the done mark."""
         with self.writing() as connection:
             connection.executemany(
-                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (item, a.prompt_idx, a.category, a.prompt, a.question, a.text, a.raw_text)
-                    for a in result.answers
-                ),
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((item, *astuple(answer)) for answer in result.answers),
             )
             connection.executemany(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?)",

@@ -117,6 +117,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
             sampling=_sampling(config),
             video_options=_video_options(config),
             max_pixels=config.max_pixels,
+            presence=config.presence == "ask",
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,

@@ -55,7 +55,7 @@ class PngRegions:
         whole, stem = self.folder / item_id, (self.folder / item_id).with_suffix("")
         for path in (whole.with_name(f"{whole.name}.png"), stem.with_name(f"{stem.name}.png")):
             if path.is_file():
-                return _label_regions(path)
+                return read_regions(path)
         for folder in (whole, stem):
             if folder.is_dir():
                 paths = sorted(folder.glob("*.png"))
@@ -63,8 +63,11 @@ class PngRegions:
         return ()
 
 
-def _label_regions(path: Path) -> tuple[Region, ...]:
-    """One region for each value but 0, in the order of values."""
+def read_regions(path: Path) -> tuple[Region, ...]:
+    """A mask, or a label map: one region for each value but 0, in the order of values.
+
+    Raises MediaError if the picture cannot be read or is neither.
+    """
     values, is_palette = _values(path)
     labels = [int(value) for value in np.unique(values) if value]
     if is_palette and len(labels) > 1:

@@ -117,8 +117,18 @@ def test_only_the_region_task_needs_regions_and_only_some_tasks_need_prompts():
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_presence_is_a_yes_or_no_question(kind):
-    question = presence_question(Prompt("car", "<image> the red car."), kind)
-    assert question.text == (
-        f"<image>\nIs there the red car in this {kind}? Please answer yes or no."
-    )
+@pytest.mark.parametrize(
+    ("prompt", "thing"),
+    [
+        ("<image> the red car.", "the red car"),
+        ("a dog in the window", "a dog in the window"),
+        ("<image>\n Please segment the red car in this image.", "the red car"),
+        ("Can you segment out every dog?", "every dog"),
+        ("Find the cat.", "the cat"),
+        ("marked cars", "marked cars"),
+        ("what can be eaten?", 'anything that answers "what can be eaten?"'),
+    ],
+)
+def test_presence_is_a_yes_or_no_question(kind, prompt, thing):
+    question = presence_question(Prompt("thing", prompt), kind)
+    assert question == f"<image>\nIs there {thing} in this {kind}? Please answer yes or no."

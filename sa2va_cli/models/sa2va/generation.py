@@ -5,7 +5,7 @@ come faster because the picture goes through the language model once for all que
 a likely answer is appended as a draft and confirmed in the same pass that reads the question.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from sa2va_cli.models.sa2va.drafts import DraftBook, Ids
+from sa2va_cli.models.sa2va.kept import KeptCells
 from sa2va_cli.models.sa2va.packing import PackedCells
 from sa2va_cli.models.sa2va.stopping import StopRule
 
@@ -54,7 +55,14 @@ class Generator:
 
     def generate(self, prompts: list[EncodedPrompt]) -> list[GeneratedAnswer]:
         """Answer all prompts, which may share a beginning."""
-        shared = shared_length(prompts)
+        return self.generate_with_asides(prompts, [])[0]
+
+    def generate_with_asides(
+        self, prompts: list[EncodedPrompt], asides: list[EncodedPrompt]
+    ) -> tuple[list[GeneratedAnswer], Tensor]:
+        """The same, and in the same pass the logits (asides, V) of the token after each aside."""
+        everything = [*prompts, *asides]
+        shared = shared_length(everything)
         device = prompts[0].embeddings.device
         cache = DynamicCache(config=self._language_model.config)
         if shared:
@@ -65,17 +73,69 @@ class Generator:
             _Answer(row, len(prompt.ids), self.drafts.propose(prompt.question))
             for row, prompt in enumerate(prompts)
         ]
-        self._read_and_verify(prompts, answers, shared, cells, cache)
+        heard = [
+            _Aside(row, len(aside.ids), draft=())
+            for row, aside in enumerate(asides, start=len(prompts))
+        ]
+        self._read_and_verify(everything, [*answers, *heard], shared, cells, cache)
         while active := [answer for answer in answers if not answer.done]:
             self._step(active, cells, cache)
+        if any(answer.draft != tuple(answer.ids) for answer in answers):
+            answers = self._replay(everything, answers, heard, shared, cache)
         for prompt, answer in zip(prompts, answers, strict=True):
             self.drafts.learn(prompt.question, tuple(answer.ids))
-        return [answer.finish(prompts[0].embeddings) for answer in answers]
+        states = [aside.state for aside in heard if aside.state is not None]
+        like = prompts[0].embeddings
+        ends = torch.stack(states) if states else like.new_zeros(0, like.shape[1])
+        logits = self._language_model.lm_head(ends).float()
+        return [answer.finish(like) for answer in answers], logits
+
+    def _replay(
+        self,
+        everything: list[EncodedPrompt],
+        answers: list["_Answer"],
+        heard: list["_Aside"],
+        shared: int,
+        cache: DynamicCache,
+    ) -> list["_Answer"]:
+        """The pass that would have been, had the drafts been right.
+
+        Token by token, states come out the same but for rounding. Taking them from one pass over
+        the finished answers makes them the same to the last bit, whatever was asked before.
+        """
+        if not heard and not any(answer.seg_states for answer in answers):
+            return answers  # only text, which rounding does not touch
+        again = [_Answer(answer.row, answer.prompt_length, tuple(answer.ids)) for answer in answers]
+        cache.crop(shared - cache.get_seq_length())  # a negative number: so many cells go
+        cells = PackedCells(shared, everything[0].embeddings.device)
+        self._read_and_verify(everything, [*again, *heard], shared, cells, cache)
+        return [new if new.ids == old.ids else old for new, old in zip(again, answers, strict=True)]
+
+    def converse(
+        self, prompt: EncodedPrompt, kept: KeptCells, on_ids: Callable[[list[int]], None]
+    ) -> GeneratedAnswer:
+        """Answer one prompt, of which what `kept` holds is not read again.
+
+        `on_ids` gets the answer's ids after every step. An error at any point, Ctrl-C too, leaves
+        `kept` fit for the next prompt.
+        """
+        shared = kept.keep(prompt.ids)
+        cells = PackedCells(shared, prompt.embeddings.device)
+        answer = _Answer(0, len(prompt.ids), draft=())
+        self._read_and_verify([prompt], [answer], shared, cells, kept.cache)
+        kept.ids = list(prompt.ids)
+        on_ids(answer.ids)
+        while not answer.done:
+            fed = answer.ids[-1]
+            self._step([answer], cells, kept.cache)
+            kept.ids.append(fed)
+            on_ids(answer.ids)
+        return answer.finish(prompt.embeddings)
 
     def _read_and_verify(
         self,
         prompts: list[EncodedPrompt],
-        answers: list["_Answer"],
+        answers: Sequence["_Answer"],
         shared: int,
         cells: PackedCells,
         cache: DynamicCache,
@@ -141,9 +201,12 @@ class Generator:
 
 
 def shared_length(prompts: list[EncodedPrompt]) -> int:
-    """How many tokens several prompts begin with; each keeps at least one of its own."""
+    """How many tokens the prompts begin with alike; each keeps at least one of its own.
+
+    One prompt alone shares its picture with what may be read behind it once more.
+    """
     if len(prompts) == 1:
-        return 0  # nobody to share with: one pass over the whole prompt
+        return min(prompts[0].picture_end, len(prompts[0].ids) - 1)
     limit = min(min(prompt.shareable, len(prompt.ids) - 1) for prompt in prompts)
     first = prompts[0].ids
     for index in range(limit):
@@ -201,3 +264,15 @@ class _Answer:
             torch.stack(self.seg_states) if self.seg_states else like.new_zeros(0, like.shape[1])
         )
         return GeneratedAnswer(self.ids, states, tuple(self.seg_probabilities))
+
+
+@dataclass(slots=True)
+class _Aside(_Answer):
+    """A prompt that is only read: what counts is which token would come next."""
+
+    done: bool = True
+    state: Tensor | None = None  # (D,) of the prompt's last token
+
+    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+        self.state = states[0]
+        return 0

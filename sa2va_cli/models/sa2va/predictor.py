@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,7 +37,11 @@ from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
+from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+
+if TYPE_CHECKING:
+    from sa2va_cli.models.sa2va.chat import Conversation
 
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
 
@@ -143,8 +147,8 @@ class Sa2VA:
     @torch.inference_mode()
     def answer_text(self, question: Question) -> Prediction:
         """Plain chat."""
-        generated = self._generate([question], NOTHING_SEEN)[0]
-        return Prediction(Answer(self._text(generated)))
+        generated = self._generator.generate([self._questions.encode(question, NOTHING_SEEN)])
+        return Prediction(Answer(self._text(generated[0])))
 
     @torch.inference_mode()
     def answer_image(self, image: ImageLike, questions: Sequence[Question]) -> list[Prediction]:
@@ -152,9 +156,7 @@ class Sa2VA:
         picture = as_rgb(image)
         vision = self.config.vision
         tiles = image_tiles(picture, vision.image_size, self.config.max_tiles)
-        generated = self._generate(questions, see_image(self._tile_tokens(tiles)))
-        answers = [self._answer(one) for one in generated]
-        prompts = self._prompt_embeddings(generated)
+        answers, prompts = self._ask(questions, see_image(self._tile_tokens(tiles)))
         if not len(prompts):
             return [Prediction(answer) for answer in answers]
         decoded = self.model.segmenter.decode_prompts(self._features(picture, video=False), prompts)
@@ -181,18 +183,16 @@ class Sa2VA:
         options = self._video_options(options or VideoOptions())
         if num_frames is None and isinstance(frames, Sized):
             num_frames = len(frames)
-        keys = pick_key_frames(_Pictures(frames), options, num_frames)
+        keys = pick_key_frames(Pictures(frames), options, num_frames)
         side = self.config.vision.image_size
         tokens = self._tile_tokens([frame_tile(picture, side) for picture in keys.pictures])
-        generated = self._generate(questions, see_video(tokens))
-        answers = [self._answer(one) for one in generated]
-        prompts = self._prompt_embeddings(generated)
+        answers, prompts = self._ask(questions, see_video(tokens))
         if not len(prompts):
             return VideoAnswers(answers, iter(()))
         size = keys.size
         stream = MaskStream(
             self.model.segmenter,
-            lambda picture: self._features(picture, video=True),
+            lambda _, picture: self._features(picture, video=True),
             prompts,
             consistent=options.mode == "sa2va-i",
         )
@@ -214,8 +214,34 @@ class Sa2VA:
             return replace(options, mode="sa2va-i", key_sampling="uniform")
         return replace(options, mode="sa2va")
 
-    def _generate(self, questions: Sequence[Question], seen: SeenPicture) -> list[GeneratedAnswer]:
-        return self._generator.generate([self._questions.encode(q, seen) for q in questions])
+    def chat(
+        self, image: ImageLike | None = None, video: Iterable[ImageLike] | None = None
+    ) -> "Conversation":
+        """A conversation about an image, a video, or neither; the picture is looked at once.
+
+        A video is iterated again for every answer with masks: give a list, or anything that can
+        be. Raises UsageError for a generator, and when both an image and a video are given.
+        """
+        from sa2va_cli.models.sa2va.chat import start  # it builds on this class
+
+        return start(self, image, video)
+
+    def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
+        """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
+        prompts = [self._questions.encode(question, seen) for question in questions]
+        texts = list(dict.fromkeys(q.presence for q in questions if q.presence))
+        if not texts:
+            generated, presence = self._generator.generate(prompts), {}
+        else:
+            asides = [self._questions.encode(Question(text), seen) for text in texts]
+            yes_or_no = YesOrNo.of(self.tokenizer)
+            generated, logits = self._generator.generate_with_asides(prompts, asides)
+            presence = dict(zip(texts, yes_or_no.probabilities(logits), strict=True))
+        answers = [
+            replace(self._answer(one), presence=presence.get(question.presence))
+            for one, question in zip(generated, questions, strict=True)
+        ]
+        return answers, self._prompt_embeddings(generated)
 
     def _text(self, generated: GeneratedAnswer) -> str:
         return self.tokenizer.decode(generated.ids).strip()
@@ -254,7 +280,7 @@ class Sa2VA:
         )
 
 
-class _Pictures:
+class Pictures:
     """Frames of any kind as RGB pictures, as often as the frames themselves can be iterated."""
 
     def __init__(self, frames: Iterable[ImageLike]) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,12 +54,22 @@ class QuestionEncoder:
 
     def encode(self, question: Question, seen: SeenPicture) -> EncodedPrompt:
         """Raises UsageError if picture and text do not fit together."""
-        cells = self._cells(question)
-        sizes = None if cells is None else [int(region.sum()) for region in cells]
-        text = prompt_text(
+        return self.encode_text(self.spell(question, seen), seen, question.mask_prompts)
+
+    def spell(self, question: Question, seen: SeenPicture) -> str:
+        """The whole string that is encoded, earlier turns included."""
+        cells = self._cells(question.mask_prompts)
+        sizes = None if cells is None else _sizes(cells)
+        return prompt_text(
             self._config.template, seen.picture, question.text, question.past_text, sizes
         )
-        num_region_tokens = sum(sizes or [])
+
+    def encode_text(
+        self, text: str, seen: SeenPicture, mask_prompts: np.ndarray | None
+    ) -> EncodedPrompt:
+        """A string as `spell` gives it; the regions may have come in an earlier turn."""
+        cells = self._cells(mask_prompts)
+        num_region_tokens = 0 if cells is None else sum(_sizes(cells))
         num_context = seen.picture.num_tokens + num_region_tokens
         ids = encode_prompt(self._tokenizer, text, num_context)
         embeddings = self._embed(ids, seen, cells)
@@ -67,11 +78,11 @@ class QuestionEncoder:
         shareable = len(ids) if cells is None else picture_end
         return EncodedPrompt(ids, embeddings, shareable, picture_end)
 
-    def _cells(self, question: Question) -> Tensor | None:
+    def _cells(self, mask_prompts: np.ndarray | None) -> Tensor | None:
         """(regions, side, side) bool."""
-        if question.mask_prompts is None:
+        if mask_prompts is None:
             return None
-        return region_cells(question.mask_prompts, self._config.vision.grid_side)
+        return region_cells(mask_prompts, self._config.vision.grid_side)
 
     def _embed(self, ids: list[int], seen: SeenPicture, cells: Tensor | None) -> Tensor:
         device = next(self._embed_tokens.parameters()).device
@@ -93,3 +104,8 @@ class QuestionEncoder:
             return 0
         places = [i for i, token in enumerate(ids) if token == self._tokenizer.context_token_id]
         return places[picture.num_tokens - 1] + 1
+
+
+def _sizes(cells: Tensor) -> list[int]:
+    """How many cells each region has."""
+    return [int(region.sum()) for region in cells]

@@ -1,0 +1,54 @@
+"""Answers with masks as files: an overlay and mask PNGs, numbered, nothing ever overwritten."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sa2va_cli.cli.medium import Medium
+from sa2va_cli.exporters import ExportOptions, overlay, png, video
+from sa2va_cli.exporters.names import item_file, item_folder
+from sa2va_cli.exporters.one_item import OneItem
+from sa2va_cli.results import Answer, MaskRecord
+
+OPTIONS = ExportOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Where the masks of an answer lie."""
+
+    overlay: Path | None  # a picture or a clip; None if the original could not be read again
+    masks: Path  # a folder
+    notes: tuple[str, ...]
+
+
+class AnswerFolder:
+    """overlays/answer-001.overlay.png (or .mp4), masks/answer-001/obj_001_…png, and so on."""
+
+    def __init__(self, root: Path, medium: Medium) -> None:
+        self.root = root
+        self._medium = medium
+
+    def save(self, asked: str, answer: Answer, masks: Sequence[MaskRecord]) -> Saved:
+        """Raises JobError if it cannot be written."""
+        item_id = f"answer-{self._next_number():03d}"
+        item = self._medium.answered(item_id, asked, asked, answer)
+        results = OneItem(item, lambda _: iter(masks))
+        is_video = self._medium.kind == "video"
+        exporter = video.OverlayVideoExporter if is_video else overlay.OverlayExporter
+        png.MaskPngExporter(OPTIONS).export(results, self.root)
+        drawn = exporter(OPTIONS).export(results, self.root)
+        suffix = video.SUFFIX if is_video else overlay.SUFFIX
+        picture = self.root.joinpath(overlay.FOLDER, *item_file(item_id, suffix))
+        folder = self.root.joinpath(png.FOLDER, *item_folder(item_id))
+        return Saved(picture if drawn.count else None, folder, drawn.notes)
+
+    def _next_number(self) -> int:
+        """One more than any answer has that lies there, of this session or an earlier one."""
+        used = [0]
+        for folder in (png.FOLDER, overlay.FOLDER):
+            for path in (self.root / folder).glob("answer-*"):
+                if match := re.match(r"answer-(\d+)", path.name):
+                    used.append(int(match[1]))
+        return max(used) + 1

@@ -1,0 +1,142 @@
+"""The picture or clip that `chat` and `ask` are about, opened once for all questions."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sa2va_cli.config import Prompt
+from sa2va_cli.errors import MediaError, UsageError
+from sa2va_cli.jobs.records import Exchange, mask_records, read_answers
+from sa2va_cli.media.discover import DiscoverOptions, GivenPath, discover
+from sa2va_cli.media.image import load_image
+from sa2va_cli.media.item import MediaItem
+from sa2va_cli.media.video import FrameSampling, Video, open_video
+from sa2va_cli.results import Answer, FrameMasks, ItemResult, MaskRecord, MediaKind, Question
+from sa2va_cli.tasks.question import AskTask
+from sa2va_cli.tasks.region_source import read_regions
+
+if TYPE_CHECKING:
+    from sa2va_cli.models.sa2va.chat import Conversation
+    from sa2va_cli.models.sa2va.predictor import Sa2VA
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """What is known of it, and how a conversation about it begins."""
+
+    name: str
+    path: str
+    kind: MediaKind
+    height: int
+    width: int
+    notes: tuple[str, ...]
+    num_frames: int = 1
+    fps: float | None = None
+    pixels: np.ndarray | None = None  # (H, W, 3) uint8: of an image
+    frames: "Frames | None" = None  # of a video
+
+    def conversation(self, model: "Sa2VA") -> "Conversation":
+        return model.chat(self.pixels, self.frames)
+
+    def answered(self, item_id: str, asked: str, sent: str, answer: Answer) -> ItemResult:
+        """An answer as a job would store it, to what was asked and the question made of it."""
+        exchange = Exchange(Prompt(asked, asked), Question(sent))
+        answers, objects = read_answers(AskTask(), [exchange], [answer])
+        return ItemResult(
+            item_id,
+            self.path,
+            self.kind,
+            self.height,
+            self.width,
+            num_frames=self.num_frames,
+            fps=self.fps,
+            answers=answers,
+            objects=tuple(replace(record, category=record.label) for record in objects),
+            notes=self.notes,
+        )
+
+    def mask_records(self, masks: FrameMasks) -> list[MaskRecord]:
+        """For the store's eyes: run lengths, and the frame's number in the file."""
+        number = self.frames.number(masks.frame_idx) if self.frames else 0
+        return mask_records(replace(masks, frame_idx=number))
+
+
+class Frames:
+    """The pixels of a video's frames, from the start whenever they are iterated."""
+
+    def __init__(self, video: Video) -> None:
+        self._video = video
+        self._numbers: list[int] = []
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self._numbers = []
+        for frame in self._video:
+            self._numbers.append(frame.frame_idx)
+            yield frame.pixels
+
+    def number(self, index: int) -> int:
+        """The number in the file of the index-th frame that was taken last."""
+        return self._numbers[index]
+
+
+@contextmanager
+def open_medium(path: Path, sampling: FrameSampling) -> Iterator[Medium]:
+    """Raises MediaError or UsageError if it is not one picture, clip or folder of frames."""
+    item = _find(path)
+    if item.media_kind == "image":
+        loaded = load_image(item.path)
+        height, width = loaded.pixels.shape[:2]
+        yield Medium(
+            Path(item.path).name,
+            item.path,
+            "image",
+            height,
+            width,
+            loaded.notes,
+            pixels=loaded.pixels,
+        )
+        return
+    with open_video(item.path, sampling) as video:
+        info = video.info
+        yield Medium(
+            Path(item.path).name,
+            item.path,
+            "video",
+            info.height,
+            info.width,
+            video.notes,
+            num_frames=len(info.selected),
+            fps=info.fps,
+            frames=Frames(video),
+        )
+
+
+def load_regions(paths: Sequence[Path]) -> np.ndarray | None:
+    """(regions, H, W) bool from mask PNGs, in order; None for no paths.
+
+    Raises MediaError for a file that is no mask, UsageError when they do not fit together.
+    """
+    regions = [region.mask for path in paths for region in read_regions(path)]
+    if not paths:
+        return None
+    if not regions:
+        raise UsageError("The masks are empty.", hint="white, or any value but 0, is the region")
+    if len({mask.shape for mask in regions}) > 1:
+        raise UsageError("The masks have different sizes.", hint="draw them on the same picture")
+    return np.stack(regions)
+
+
+def _find(path: Path) -> MediaItem:
+    found = discover([GivenPath(str(path))], DiscoverOptions(frames_as_video=True, hidden=True))
+    if len(found.items) == 1:
+        return found.items[0]
+    for problem in found.problems:
+        raise MediaError(f"{problem.path}: {problem.reason}")
+    raise UsageError(
+        f"{path} holds {len(found.items)} pictures and clips.",
+        hint="name one picture, one clip, or one folder of frames",
+    )

@@ -1,0 +1,201 @@
+"""An interactive conversation: lines in; answers as they are written, masks and pictures out."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+
+from sa2va_cli.cli.answers import AnswerFolder, Saved
+from sa2va_cli.cli.inline import inline_protocol, small_png
+from sa2va_cli.cli.medium import Medium, load_regions
+from sa2va_cli.cli.readable import ReadableText
+from sa2va_cli.cli.transcript import Exchanged, transcript_json, transcript_text
+from sa2va_cli.errors import Sa2vaError, UsageError
+from sa2va_cli.exporters.files import write_bytes
+from sa2va_cli.models.sa2va.chat import Conversation
+from sa2va_cli.results import MaskRecord
+
+PROMPT = "> "
+HELP = """\
+Ask, or say what to segment: "Please segment the red car."
+  /region FILE …  talk about parts of the picture: a mask PNG, or a label map.
+                  They are called region1, region2, …; the conversation begins anew
+  /save FILE      write the conversation down: text, or JSON (.json) for --resume
+  /reset          forget what was said; the picture stays
+  /help           this list
+  /quit           end (or Ctrl-D)
+Ctrl-C ends an answer. The arrow keys bring back earlier lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Mask prompts, and the files they came from."""
+
+    masks: np.ndarray | None = None  # (regions, H, W) bool
+    files: tuple[str, ...] = ()
+
+
+class ChatSession:
+    """One medium, one conversation, one terminal."""
+
+    def __init__(self, conversation: Conversation, medium: Medium, folder: AnswerFolder) -> None:
+        self._conversation = conversation
+        self._medium = medium
+        self._folder = folder
+        self._exchanged: list[Exchanged] = []
+        self._regions = Regions()  # of the next first turn
+        self._written: set[Path] = set()  # by /save: may be written again
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/region": self._take_regions,
+            "/save": self._save,
+            "/reset": lambda _: self._reset(),
+            "/help": lambda _: typer.echo(HELP),
+        }
+
+    def recall(self, turns: Sequence[Exchanged]) -> None:
+        """Go on from an earlier conversation. Raises Sa2vaError if it does not fit the medium."""
+        for turn in turns:
+            masks = load_regions([Path(file) for file in turn.regions])
+            self._conversation.recall(turn.question, turn.answer, masks)
+            self._exchanged.append(turn)
+
+    def run(self) -> None:
+        """Until /quit or the end of input."""
+        typer.echo(f"{self._medium.name}: ask away. /help shows what else there is.")
+        for note in self._medium.notes:
+            typer.echo(f"({note})")
+        with _interrupts_raise():
+            while self._one_line():
+                pass
+
+    def _one_line(self) -> bool:
+        """False: no more."""
+        asked = False
+        try:
+            line = input(PROMPT).strip()
+            asked = True
+            return self._do(line)
+        except EOFError:
+            typer.echo()
+            return False
+        except KeyboardInterrupt:
+            typer.echo("\nStopped: not asked." if asked else "\nCtrl-D or /quit ends the session.")
+        except Sa2vaError as error:
+            typer.secho(f"Error: {error}", fg=typer.colors.RED)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            typer.secho(f"Out of memory, not asked: {error}", fg=typer.colors.RED)
+        return True
+
+    def _do(self, line: str) -> bool:
+        command, _, argument = line.partition(" ")
+        if command in ("/quit", "/exit"):
+            return False
+        if command in self._commands:
+            self._commands[command](argument.strip())
+        elif _is_command(command):
+            raise UsageError(f"There is no {command}.", hint="/help lists the commands")
+        elif line:
+            self._ask(line)
+        return True
+
+    def _ask(self, question: str) -> None:
+        readable = ReadableText()
+        first = not self._conversation.turns
+        regions = self._regions if first else Regions()
+        reply = self._conversation.answer(
+            question, regions.masks, lambda piece: _write(readable.feed(piece))
+        )
+        typer.echo(readable.finish())
+        masks: list[MaskRecord] = []
+        for frame in reply:
+            masks += self._medium.mask_records(frame)
+            self._tell_progress(frame.frame_idx + 1)
+        turn = self._conversation.turns[-1]
+        exchanged = Exchanged(turn.question, turn.answer, regions.files)
+        self._exchanged.append(exchanged)
+        if masks:
+            saved = self._folder.save(question, reply.answer, masks)
+            overlay = str(saved.overlay) if saved.overlay else None
+            self._exchanged[-1] = replace(exchanged, overlay=overlay, masks=str(saved.masks))
+            self._show(saved)
+
+    def _tell_progress(self, frames: int) -> None:
+        if self._medium.kind == "video" and sys.stdout.isatty():
+            _write(f"\r{frames} frames ")
+
+    def _show(self, saved: Saved) -> None:
+        if self._medium.kind == "video" and sys.stdout.isatty():
+            _write("\r")
+        protocol = inline_protocol(os.environ) if sys.stdout.isatty() else None
+        if protocol and saved.overlay and self._medium.kind == "image":
+            typer.echo(protocol(small_png(saved.overlay)))
+        if saved.overlay:
+            typer.echo(f"overlay: {saved.overlay}")
+        typer.echo(f"masks:   {saved.masks}")
+        for note in saved.notes:
+            typer.echo(f"({note})")
+
+    def _take_regions(self, argument: str) -> None:
+        paths = _paths(argument)
+        if not paths:
+            raise UsageError("Which regions?", hint="/region mask.png")
+        if self._medium.kind == "video":
+            raise UsageError("Regions work on images, not on videos.", hint="chat about one frame")
+        masks = load_regions(paths)
+        assert masks is not None
+        self._reset()
+        self._regions = Regions(masks, tuple(str(path) for path in paths))
+        names = ", ".join(f"region{number}" for number in range(1, len(masks) + 1))
+        typer.echo(f"Call it {names}." if len(masks) == 1 else f"Call them {names}.")
+
+    def _reset(self) -> None:
+        if self._conversation.turns:
+            typer.echo("The conversation begins anew.")
+        self._conversation.reset()
+        self._exchanged.clear()
+        self._regions = Regions()
+
+    def _save(self, argument: str) -> None:
+        if not argument:
+            raise UsageError("Where to?", hint="/save talk.txt, or talk.json for --resume")
+        path = Path(argument).expanduser()
+        if path.exists() and path.resolve() not in self._written:
+            raise UsageError(f"{path} is there already.", hint="name another file")
+        spell = transcript_json if path.suffix.lower() == ".json" else transcript_text
+        write_bytes(path, spell(self._medium.path, self._exchanged).encode("utf-8", "replace"))
+        self._written.add(path.resolve())
+        typer.echo(f"saved:   {path} ({len(self._exchanged)} questions)")
+
+
+def _is_command(word: str) -> bool:
+    """A question may begin with a path: /home/me/a.png is none of ours."""
+    return word.startswith("/") and "/" not in word[1:] and "." not in word
+
+
+def _paths(argument: str) -> list[Path]:
+    """One file with spaces in its name, or several files."""
+    whole = Path(argument).expanduser()
+    if not argument or whole.exists():
+        return [whole] if argument else []
+    return [Path(word).expanduser() for word in argument.split()]
+
+
+def _write(text: str) -> None:
+    typer.echo(text, nl=False)  # it flushes
+
+
+@contextmanager
+def _interrupts_raise() -> Iterator[None]:
+    """Ctrl-C is KeyboardInterrupt here, not the end of the program."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,239 @@
+"""A conversation about one picture or clip: each is looked at once, and no turn is read twice."""
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.conversation import IMAGE, STOP_WORDS
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.models.sa2va.kept import KeptCells
+from sa2va_cli.models.sa2va.predictor import ImageLike, Pictures, Sa2VA, as_rgb
+from sa2va_cli.models.sa2va.preprocess import frame_tile, image_tiles
+from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture, see_image, see_video
+from sa2va_cli.models.sa2va.streaming import TextStream
+from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+
+KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; later ones are encoded anew
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer, as they were sent and said."""
+
+    question: str
+    answer: str  # special tokens kept
+
+
+class Subject(Protocol):
+    """What a conversation is about. Whatever is asked, it is looked at once."""
+
+    def seen(self) -> SeenPicture:
+        """As the language model sees it."""
+        ...
+
+    def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
+        """(N, 1, C) prompts -> the masks of N objects, frame by frame."""
+        ...
+
+
+class Reply:
+    """An answer, there at once, and its masks frame by frame, which can be taken once.
+
+    The conversation goes on from this answer as soon as its last mask has been taken.
+    """
+
+    def __init__(self, answer: Answer, masks: Iterator[FrameMasks]) -> None:
+        self.answer = answer
+        self._masks = masks
+
+    def __iter__(self) -> Iterator[FrameMasks]:
+        return self._masks
+
+
+class Conversation:
+    """Made by `Sa2VA.chat`. A question that fails or is interrupted was never asked."""
+
+    def __init__(self, model: Sa2VA, subject: Subject) -> None:
+        self._model = model
+        self._subject = subject
+        self._kept = KeptCells(model.model.language_model.config)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all turns. What was seen is kept."""
+        self.turns: list[Turn] = []
+        self.past_text = ""  # the turns as `Sa2VA.predict` takes them
+        self._mask_prompts: np.ndarray | None = None
+
+    def ask(
+        self,
+        text: str,
+        mask_prompts: np.ndarray | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Prediction:
+        """Answer as `Sa2VA.predict` would with `past_text`.
+
+        In the first turn <image> is put in front of a text without it, and `mask_prompts` may
+        bring (regions, H, W), which later turns can talk about, too. `on_text` gets the answer's
+        text while it is written, special tokens included. Raises UsageError for what does not fit
+        the turn.
+        """
+        reply = self.answer(text, mask_prompts, on_text)
+        return Prediction(reply.answer, tuple(reply))
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        text: str,
+        mask_prompts: np.ndarray | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """The same with the masks streamed, for videos whose masks memory cannot hold."""
+        text, spelled = self._spell(text, mask_prompts)
+        regions = self._mask_prompts if self.turns else mask_prompts
+        model, seen = self._model, self._subject.seen()
+        prompt = model._questions.encode_text(spelled, seen, regions)
+        if not self.turns:  # regions of as many cells look alike as ids, but are not
+            self._kept.cut(prompt.picture_end)
+        stream = TextStream(model.tokenizer, on_text or _ignore)
+        generated = model._generator.converse(prompt, self._kept, stream.update)
+        stream.finish(generated.ids)
+        answer, prompts = model._answer(generated), model._prompt_embeddings([generated])
+        if seen.tokens is None:  # plain chat: [SEG] is a word like any other
+            answer, prompts = Answer(answer.text), prompts[:0]
+        turn = Turn(text, answer.text)
+        return Reply(answer, self._masks_then_remember(prompts, turn, spelled, regions))
+
+    @torch.inference_mode()
+    def recall(self, question: str, answer: str, mask_prompts: np.ndarray | None = None) -> None:
+        """Add a turn as if it had just been asked and answered so."""
+        regions = self._mask_prompts if self.turns else mask_prompts
+        text, spelled = self._spell(question, mask_prompts)
+        self._remember(Turn(text, answer), spelled, regions)
+
+    def _spell(self, text: str, mask_prompts: np.ndarray | None) -> tuple[str, str]:
+        """The question as it is sent, and behind all that was said before."""
+        seen = self._subject.seen()
+        if not self.turns and seen.tokens is not None and IMAGE not in text:
+            text = f"{IMAGE}\n{text.strip()}"
+        question = Question(text, self.past_text, mask_prompts)
+        return text, self._model._questions.spell(question, seen)
+
+    def _masks_then_remember(
+        self, prompts: Tensor, turn: Turn, spelled: str, regions: np.ndarray | None
+    ) -> Iterator[FrameMasks]:
+        if len(prompts):
+            yield from self._subject.masks(prompts)
+        self._remember(turn, spelled, regions)
+
+    def _remember(self, turn: Turn, spelled: str, regions: np.ndarray | None) -> None:
+        """Turns are joined as in training: instruction, answer, its end word, line break."""
+        end_words = STOP_WORDS[self._model.config.template]
+        said = turn.answer
+        for word in end_words:
+            said = said.removesuffix(word)
+        self.past_text = f"{spelled}{said}{end_words[0]}\n"
+        self._mask_prompts = regions
+        self.turns = [*self.turns, turn]
+
+
+class NoSubject:
+    """Plain chat."""
+
+    def seen(self) -> SeenPicture:
+        return NOTHING_SEEN
+
+    def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
+        return iter(())
+
+
+class ImageSubject:
+    """One image: its tokens for the language model, and its SAM 2 features once it is needed."""
+
+    def __init__(self, model: Sa2VA, image: ImageLike) -> None:
+        self._model = model
+        self._picture = as_rgb(image)
+        self._seen: SeenPicture | None = None
+        self._features: FrameFeatures | None = None
+
+    def seen(self) -> SeenPicture:
+        if self._seen is None:
+            config = self._model.config
+            tiles = image_tiles(self._picture, config.vision.image_size, config.max_tiles)
+            self._seen = see_image(self._model._tile_tokens(tiles))
+        return self._seen
+
+    def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
+        with torch.inference_mode():
+            if self._features is None:
+                self._features = self._model._features(self._picture, video=False)
+            decoded = self._model.model.segmenter.decode_prompts(self._features, prompts)
+            masks = self._model._frame_masks(0, decoded, self._picture.size)
+        yield masks
+
+
+class VideoSubject:
+    """A video, read again for every answer with masks."""
+
+    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike]) -> None:
+        self._model = model
+        self._frames = frames
+        self._seen: SeenPicture | None = None
+        self._features: dict[int, FrameFeatures] = {}
+        self._options = model._video_options(VideoOptions())
+
+    def seen(self) -> SeenPicture:
+        """Raises UsageError for a video without frames."""
+        if self._seen is None:
+            pictures = self._keys().pictures
+            side = self._model.config.vision.image_size
+            tiles = [frame_tile(picture, side) for picture in pictures]
+            self._seen = see_video(self._model._tile_tokens(tiles))
+        return self._seen
+
+    def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
+        keys = self._keys()
+        size = keys.size
+        consistent = self._options.mode == "sa2va-i"
+        segmenter = self._model.model.segmenter
+        stream = MaskStream(segmenter, self._features_of, prompts, consistent=consistent)
+        for frame_idx, decoded in stream.run(keys):
+            yield self._model._frame_masks(frame_idx, decoded, size)
+
+    def _keys(self) -> KeyFrames:
+        count = len(self._frames) if isinstance(self._frames, Sized) else None
+        return pick_key_frames(Pictures(self._frames), self._options, count)
+
+    def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
+        if frame_idx in self._features:
+            return self._features[frame_idx]
+        features = self._model._features(picture, video=True)
+        if frame_idx < KEPT_FRAMES:
+            self._features[frame_idx] = features
+        return features
+
+
+def start(model: Sa2VA, image: ImageLike | None, video: Iterable[ImageLike] | None) -> Conversation:
+    """What `Sa2VA.chat` does."""
+    if image is not None and video is not None:
+        raise UsageError("Both an image and a video were given.", hint="give one of them")
+    if video is not None:
+        if iter(video) is video:
+            raise UsageError(
+                "This video can be read only once.", hint="give a list of frames, not a generator"
+            )
+        return Conversation(model, VideoSubject(model, video))
+    if image is not None:
+        return Conversation(model, ImageSubject(model, image))
+    return Conversation(model, NoSubject())
+
+
+def _ignore(text: str) -> None:
+    pass
