@@ -1,0 +1,87 @@
+"""What the networks should see in a picture, at the resolutions in which they see it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sa2va_cli.demo.build import GRID, SAM_SIZE, TILE
+from sa2va_cli.demo.phrases import VALUES
+from sa2va_cli.demo.scenes import Scene
+from sa2va_cli.models.sa2va.preprocess import normalise_sam, sam_square, tile_pixels
+
+PATCHES = 2 * GRID
+MASK_SIDE = SAM_SIZE // 4
+UNSURE = -100  # neither clearly a thing nor clearly background: not scored
+BACKGROUND = -1
+
+
+@dataclass(frozen=True, slots=True)
+class DenseTargets:
+    """What each patch of B pictures shows: the thing that covers it."""
+
+    values: Tensor  # (B, patches, 4): index of size, fill, color, shape; BACKGROUND or UNSURE
+    offsets: Tensor  # (B, patches, 2): from the patch to the thing's center, parts of the picture
+
+
+def vision_pixels(images: list[np.ndarray]) -> Tensor:
+    """(B, 3, TILE, TILE), prepared as the predictor does it."""
+    return tile_pixels([Image.fromarray(image).resize((TILE, TILE)) for image in images])
+
+
+def sam_pixels(images: list[np.ndarray]) -> Tensor:
+    """(B, 3, SAM_SIZE, SAM_SIZE), prepared as the predictor does it."""
+    squares = torch.stack([sam_square(Image.fromarray(image), SAM_SIZE) for image in images])
+    return normalise_sam(squares, torch.float32, video=True)
+
+
+def shrink(mask: np.ndarray, side: int) -> np.ndarray:
+    """(H, W) bool -> (side, side) float32: how much of each cell it covers."""
+    return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+
+
+def soft_mask(scene: Scene, indices: tuple[int, ...]) -> np.ndarray:
+    """(MASK_SIDE, MASK_SIDE) float32: the union of the things, as the mask decoder can draw it."""
+    return shrink(scene.masks[list(indices)].any(axis=0), MASK_SIDE)
+
+
+def box_of(scene: Scene, index: int) -> tuple[float, float, float, float]:
+    """Center and sides of the visible part, as parts of the picture."""
+    height, width = scene.image.shape[:2]
+    rows = np.flatnonzero(scene.masks[index].any(axis=1))
+    columns = np.flatnonzero(scene.masks[index].any(axis=0))
+    x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    return (
+        (x0 + x1) / 2 / width,
+        (y0 + y1) / 2 / height,
+        (x1 - x0) / width,
+        (y1 - y0) / height,
+    )
+
+
+def value_indices(words: tuple[str, ...]) -> tuple[int, ...]:
+    """The number of each attribute's value."""
+    return tuple(values.index(word) for values, word in zip(VALUES, words, strict=True))
+
+
+def dense_targets(scenes: list[Scene]) -> DenseTargets:
+    """For each patch the thing that covers most of it, if it covers 30 percent."""
+    values = np.full((len(scenes), PATCHES, PATCHES, 4), BACKGROUND, np.int64)
+    offsets = np.zeros((len(scenes), PATCHES, PATCHES, 2), np.float32)
+    rows, columns = (np.mgrid[0:PATCHES, 0:PATCHES] + 0.5) / PATCHES
+    for number, scene in enumerate(scenes):
+        covered = np.stack([shrink(mask, PATCHES) for mask in scene.masks])
+        owner, most = covered.argmax(axis=0), covered.max(axis=0)
+        values[number][(most > 0.02) & (most <= 0.3)] = UNSURE
+        facts = scene.facts
+        for index in range(len(scene.things)):
+            own = (owner == index) & (most > 0.3)
+            values[number][own] = value_indices(facts.words[index])
+            x, y = facts.centers[index]
+            offsets[number][own] = np.stack([x - columns[own], y - rows[own]], axis=1)
+    return DenseTargets(
+        torch.from_numpy(values).flatten(1, 2), torch.from_numpy(offsets).flatten(1, 2)
+    )
