@@ -1,0 +1,129 @@
+"""Published weights into our model: checked whole before reading, then moved tensor by tensor."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sa2va_cli.errors import CheckpointError
+from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo, read_inventory
+from sa2va_cli.models.sa2va.config import Sa2vaConfig
+from sa2va_cli.models.sa2va.keys import published_name, target
+from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
+
+PROGRESS_DELAY = 3  # seconds: a short load shows nothing
+
+
+def load_model(
+    folder: Path, config: Sa2vaConfig, device: torch.device, dtype: torch.dtype, attention: str
+) -> Sa2vaModel:
+    """Build the model on no device, then put each tensor where it belongs.
+
+    Host memory holds no more than the file being read. Raises CheckpointError, naming the tensor,
+    for anything missing, unknown or of another shape, before the first byte of weights is read.
+    """
+    inventory = read_inventory(folder)
+    model = meta_model(config, attention)
+    check_inventory(inventory, model)
+    try:
+        for name, weight in _read_weights(inventory):
+            _assign(model, name, weight.to(device=device, dtype=dtype))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"The weights in {folder} cannot be read: {error}.", hint="download them again"
+        ) from error
+    model.restore_computed_buffers(device)
+    return model.requires_grad_(False)
+
+
+def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module) -> None:
+    """Names and shapes of a checkpoint must be exactly those of the model."""
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    for published, info in inventory.items():
+        where = target(published)
+        if where is None:
+            raise CheckpointError(
+                f"Unknown tensor {published!r} in {info.file.name}.",
+                hint="is this a Sa2VA checkpoint, and the config.json that belongs to it?",
+            )
+        for name in where.names:
+            found[name] = (_part_shape(info.shape, len(where.names)), published)
+    _report_missing(expected.keys() - found.keys())
+    for name, (shape, published) in found.items():
+        if name not in expected:
+            raise CheckpointError(
+                f"Tensor {published!r} has no place in a model of this config.json.",
+                hint="is config.json the one that belongs to these weights?",
+            )
+        if shape != expected[name]:
+            raise CheckpointError(
+                f"Tensor {published!r} has the shape {inventory[published].shape}; "
+                f"config.json makes it {_whole_shape(expected[name], published)}.",
+                hint="is config.json the one that belongs to these weights?",
+            )
+
+
+def published_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """Our weights under their published names, for writing a checkpoint."""
+    parts: dict[str, dict[int, Tensor]] = {}
+    for name, weight in model.state_dict().items():
+        published, part = published_name(name)
+        parts.setdefault(published, {})[part or 0] = weight
+    return {
+        name: torch.cat([found[part] for part in sorted(found)]) if len(found) > 1 else found[0]
+        for name, found in parts.items()
+    }
+
+
+def _read_weights(inventory: dict[str, TensorInfo]) -> Iterator[tuple[str, Tensor]]:
+    files: dict[Path, list[str]] = {}
+    for published, info in inventory.items():
+        files.setdefault(info.file, []).append(published)
+    total = sum(info.num_bytes for info in inventory.values())
+    with tqdm(
+        total=total, desc="loading weights", unit="B", unit_scale=True, delay=PROGRESS_DELAY,
+        disable=None, leave=False,
+    ) as bar:  # fmt: skip
+        for path, names in files.items():
+            with safe_open(str(path), framework="pt") as file:
+                for published in names:
+                    where = target(published)
+                    if where is not None and where.names:
+                        weight = file.get_tensor(published)
+                        yield from zip(where.names, weight.chunk(len(where.names)), strict=True)
+                    bar.update(inventory[published].num_bytes)
+
+
+def _assign(model: nn.Module, name: str, weight: Tensor) -> None:
+    *path, leaf = name.split(".")
+    module = model.get_submodule(".".join(path))
+    if leaf in module._buffers:
+        module.register_buffer(leaf, weight)
+    else:
+        setattr(module, leaf, nn.Parameter(weight, requires_grad=False))
+
+
+def _report_missing(missing: set[str]) -> None:
+    if not missing:
+        return
+    published = sorted({published_name(name)[0] for name in missing})
+    raise CheckpointError(
+        f"{len(published)} tensors are missing in the checkpoint, the first is {published[0]!r}.",
+        hint="the download may be incomplete, or config.json is of another model",
+    )
+
+
+def _part_shape(shape: tuple[int, ...], parts: int) -> tuple[int, ...]:
+    if parts == 1 or not shape or shape[0] % parts:
+        return shape
+    return (shape[0] // parts, *shape[1:])
+
+
+def _whole_shape(shape: tuple[int, ...], published: str) -> tuple[int, ...]:
+    where = target(published)
+    parts = len(where.names) if where else 1
+    return (shape[0] * parts, *shape[1:]) if parts > 1 else shape

@@ -1,0 +1,168 @@
+"""The files of a checkpoint folder: which there are, what tensors they hold, what they are worth.
+
+Headers are read here, weights are not; no torch, so that a command line may look before it loads.
+"""
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sa2va_cli.errors import CheckpointError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+# All that is ever downloaded or read. No code, nothing pickled.
+ALLOWED_FILES = ("config.json", *TOKENIZER_FILES, INDEX_FILE, "*.safetensors")
+MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor as its file declares it."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str  # safetensors' name: F32, BF16, …
+    num_bytes: int
+
+
+def read_inventory(folder: Path) -> dict[str, TensorInfo]:
+    """All tensors of a checkpoint by published name, from the headers of its weight files.
+
+    Raises CheckpointError for missing, truncated or unreadable files.
+    """
+    inventory: dict[str, TensorInfo] = {}
+    for path in weight_files(folder):
+        for name, info in read_header(path).items():
+            if name in inventory:
+                raise CheckpointError(
+                    f"Tensor {name!r} stands in {inventory[name].file.name} and in {path.name}.",
+                    hint="remove the file that does not belong to the checkpoint",
+                )
+            inventory[name] = info
+    _check_index(folder, inventory)
+    return inventory
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """model.safetensors, or the shards that the index names."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"No checkpoint folder {folder}.", hint="give an existing folder or a hub name"
+        )
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
+    if (folder / INDEX_FILE).is_file():
+        return _shards(folder)
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+        raise CheckpointError(
+            f"{folder} holds pickled weights only (.bin or .pt).",
+            hint="sa2va never unpickles: convert the checkpoint to safetensors first",
+        )
+    raise CheckpointError(
+        f"No weights in {folder}: neither {SINGLE_FILE} nor {INDEX_FILE}.",
+        hint="download the checkpoint again",
+    )
+
+
+def read_header(path: Path) -> dict[str, TensorInfo]:
+    """The tensors that one safetensors file declares, checked against the file's length."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else MAX_HEADER_BYTES + 1
+        if length > min(MAX_HEADER_BYTES, size - 8):
+            raise _truncated(path, "its header is cut off")
+        try:
+            header = json.loads(file.read(length))
+            tensors = {
+                name: _tensor_info(path, entry)
+                for name, entry in header.items()
+                if name != "__metadata__"
+            }
+            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _truncated(path, f"its header is broken ({error})") from error
+    if 8 + length + end != size:
+        raise _truncated(path, f"it has {size:,} bytes instead of {8 + length + end:,}")
+    return tensors
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits that change when the checkpoint does.
+
+    Small files count whole; of weights the header, the length and the first and last megabyte.
+    """
+    digest = hashlib.sha256()
+    files = [folder / "config.json", *(folder / name for name in TOKENIZER_FILES)]
+    for path in [*(file for file in files if file.is_file()), *weight_files(folder)]:
+        digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(2**20))
+            if path.stat().st_size > 2**21:
+                file.seek(-(2**20), 2)
+                digest.update(file.read(2**20))
+    return digest.hexdigest()[:16]
+
+
+def _shards(folder: Path) -> list[Path]:
+    names = sorted(set(_read_index(folder).values()))
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{INDEX_FILE} names {name!r}, which is no safetensors file of the folder.",
+                hint="download the checkpoint again",
+            )
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"Shard {name} of the checkpoint is missing in {folder}.",
+                hint="download the checkpoint again",
+            )
+    return [folder / name for name in names]
+
+
+def _read_index(folder: Path) -> dict[str, str]:
+    path = folder / INDEX_FILE
+    try:
+        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        return {str(tensor): str(file) for tensor, file in weight_map.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is not an index of shards ({error}).", hint="download the checkpoint again"
+        ) from error
+
+
+def _check_index(folder: Path, inventory: dict[str, TensorInfo]) -> None:
+    if (folder / SINGLE_FILE).is_file():
+        return
+    missing = sorted(_read_index(folder).keys() - inventory.keys())
+    if missing:
+        raise CheckpointError(
+            f"{len(missing)} tensors of the index are in no shard, the first is {missing[0]!r}.",
+            hint="download the checkpoint again",
+        )
+
+
+def _tensor_info(path: Path, entry: dict[str, Any]) -> TensorInfo:
+    start, end = entry["data_offsets"]
+    shape = tuple(int(side) for side in entry["shape"])
+    return TensorInfo(path, shape, str(entry["dtype"]), end - start)
+
+
+def _truncated(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is truncated or no safetensors file: {why}.",
+        hint="download it again",
+    )

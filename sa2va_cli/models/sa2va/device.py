@@ -1,0 +1,57 @@
+"""Which device, number format and attention to use, and what to say when one cannot be had."""
+
+from importlib.util import find_spec
+
+import torch
+
+from sa2va_cli.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2"}
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """A torch device from its name; "auto" is the first GPU, or the CPU."""
+    if str(device) == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(
+            f"Unknown device {str(device)!r}.", hint="use cpu, cuda or cuda:0"
+        ) from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"There is no device {chosen}: this machine shows {torch.cuda.device_count()} GPUs.",
+            hint="use --devices cpu, or check CUDA_VISIBLE_DEVICES and the driver",
+        )
+    return chosen
+
+
+def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """ "auto" is bfloat16 on a GPU, as the weights were made for, and float32 on a CPU."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    name = dtype.removeprefix("torch.")
+    if name not in DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}.", hint=f"use auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    """transformers' name of the attention: flash-attn if it can be used, else SDPA, never eager."""
+    usable = (
+        device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
+    )
+    if attention == "auto":
+        return ATTENTION["flash"] if usable else ATTENTION["sdpa"]
+    if attention not in ATTENTION:
+        raise UsageError(f"Unknown attention {attention!r}.", hint="use auto, sdpa or flash")
+    if attention == "flash" and not usable:
+        raise UsageError(
+            "flash-attn cannot be used here.",
+            hint="it needs a CUDA device, bfloat16 or float16, and `pip install sa2va-cli[flash]`",
+        )
+    return ATTENTION[attention]

@@ -1,0 +1,76 @@
+"""Where a model is: a folder, the built-in demo, or a name on the Hugging Face hub."""
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from sa2va_cli.errors import CheckpointError
+from sa2va_cli.models.sa2va.checkpoint_files import ALLOWED_FILES, fingerprint
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint on this machine."""
+
+    folder: Path
+    revision: str  # the hub's commit, or a fingerprint of the folder's files
+
+
+def locate(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Source:
+    """Find a checkpoint, downloading it from the hub if its name says so.
+
+    HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Only weights, config and
+    tokenizer files are ever downloaded. Raises CheckpointError if there is nothing to load.
+    """
+    folder = demo_folder() if name_or_path == DEMO else Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return Source(folder, fingerprint(folder))
+    if folder.exists():
+        raise CheckpointError(
+            f"{name_or_path} is a file, not a checkpoint folder.",
+            hint="give the folder that holds config.json and the safetensors files",
+        )
+    if not looks_like_hub_name(name_or_path):
+        raise CheckpointError(
+            f"No model folder {name_or_path}.",
+            hint="give an existing folder, a hub name such as ByteDance/Sa2VA-4B, or 'demo'",
+        )
+    folder = download(name_or_path, revision, local_files_only=local_files_only)
+    return Source(folder, folder.name)  # the snapshot's folder is named after the commit
+
+
+def demo_folder() -> Path:
+    """The small checkpoint that ships with the package."""
+    return Path(str(files("sa2va_cli"))) / "demo" / "checkpoint"
+
+
+def looks_like_hub_name(name: str) -> bool:
+    """`owner/model`, and nothing that is a path on any system."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and os.sep * 2 not in name
+
+
+def download(name: str, revision: str | None, *, local_files_only: bool) -> Path:
+    """The snapshot folder of a hub model, fetched if it is not in the cache."""
+    # Imported here: it costs most of a second, and a folder does not need it.
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(ALLOWED_FILES),
+                local_files_only=local_files_only,
+            )
+        )
+    except (OSError, ValueError) as error:  # all of the hub's errors are one of these
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        at = f" at revision {revision}" if revision else ""
+        raise CheckpointError(
+            f"Cannot get model {name!r}{at}: {reason}",
+            hint="check the name, the network, HF_TOKEN for gated models, or give a local folder; "
+            "offline, only models that were downloaded before can be used",
+        ) from error

@@ -1,0 +1,81 @@
+"""SAM 2's eye: the Hiera backbone and its feature pyramid, run once a frame for all objects."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Sam2HieraDetConfig
+from transformers.models.sam2.modeling_sam2 import Sam2HieraDetModel
+
+from sa2va_cli.models.sa2va.config import SegmenterConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """The pyramid of T frames: strides 16, 8 and 4, all of width C."""
+
+    coarse: Tensor  # (T, C, h, w)
+    middle: Tensor  # (T, C, 2h, 2w)
+    fine: Tensor  # (T, C, 4h, 4w)
+
+
+class FeaturePyramid(nn.Module):
+    """1x1 convolutions to one width, and a top-down path between the two coarsest levels only."""
+
+    def __init__(self, backbone_channels: list[int], hidden_size: int) -> None:
+        super().__init__()
+        # Coarsest first, as the checkpoint numbers them.
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels, hidden_size, kernel_size=1) for channels in backbone_channels[::-1]
+        )
+
+    def forward(self, stages: tuple[Tensor, ...]) -> FrameFeatures:
+        """Backbone stages (T, h, w, D), fine to coarse -> the three levels that are used."""
+        fine, middle, coarse, coarsest = (
+            conv(stage.permute(0, 3, 1, 2))
+            for stage, conv in zip(stages, reversed(self.convs), strict=True)
+        )
+        top_down = F.interpolate(coarsest.float(), scale_factor=2.0, mode="nearest")
+        return FrameFeatures(coarse=coarse + top_down.to(coarse.dtype), middle=middle, fine=fine)
+
+
+class ImageEncoder(nn.Module):
+    """Pixels to features."""
+
+    def __init__(self, config: SegmenterConfig, attention: str) -> None:
+        super().__init__()
+        channels = [config.embed_dim * 2**stage for stage in range(4)]
+        self.backbone = Sam2HieraDetModel(
+            Sam2HieraDetConfig(
+                hidden_size=config.embed_dim,
+                num_attention_heads=config.num_heads,
+                image_size=[config.image_size, config.image_size],
+                window_positional_embedding_background_size=list(config.background_size),
+                blocks_per_stage=list(config.stages),
+                embed_dim_per_stage=channels,
+                num_attention_heads_per_stage=[config.num_heads * 2**stage for stage in range(4)],
+                window_size_per_stage=list(config.window_sizes),
+                global_attention_blocks=list(config.global_attention_blocks),
+                attn_implementation=attention,
+            )
+        )
+        self.neck = FeaturePyramid(channels, config.hidden_size)
+
+    def forward(self, sam_pixel_values: Tensor) -> FrameFeatures:
+        """(T, 3, size, size) -> FrameFeatures of T frames."""
+        output = self.backbone(pixel_values=sam_pixel_values)
+        return self.neck(output.intermediate_hidden_states)
+
+
+def sine_positions(side: int, dim: int, device: torch.device) -> Tensor:
+    """(side * side, dim) float32: SAM 2's two-dimensional sine positions, rows then columns."""
+    steps = torch.arange(1, side + 1, dtype=torch.float32, device=device)
+    steps = steps / (side + 1e-6) * (2 * torch.pi)
+    half = dim // 2
+    wavelengths = torch.arange(half, device=device) // 2 * 2 / half
+    angles = steps[:, None] / 10000**wavelengths  # (side, dim / 2)
+    waves = torch.stack((angles[:, 0::2].sin(), angles[:, 1::2].cos()), dim=2).flatten(1)
+    rows = waves[:, None].expand(side, side, half)
+    columns = waves[None].expand(side, side, half)
+    return torch.cat((rows, columns), dim=2).flatten(0, 1)

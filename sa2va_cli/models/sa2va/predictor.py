@@ -1,0 +1,282 @@
+"""`Sa2VA`: pictures and sentences in, text and masks out. Device and dtype are decided here."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.checkpoint import load_model
+from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
+from sa2va_cli.models.sa2va.conversation import STOP_WORDS
+from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
+from sa2va_cli.models.sa2va.generation import GeneratedAnswer, Generator, StopRule
+from sa2va_cli.models.sa2va.hub import locate
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.preprocess import (
+    frame_tile,
+    image_tiles,
+    normalise_sam,
+    sam_square,
+    tile_pixels,
+)
+from sa2va_cli.models.sa2va.questions import (
+    NOTHING_SEEN,
+    QuestionEncoder,
+    SeenPicture,
+    see_image,
+    see_video,
+)
+from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
+from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+
+PROMPTED_FRAMES = 5  # what the language model sees of a video, and what gets its prompt
+TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
+
+ImageLike = Image.Image | np.ndarray
+
+
+class Sa2VA:
+    """A loaded model. One instance answers one call at a time."""
+
+    def __init__(self, model: Sa2vaModel, tokenizer: Tokenizer, revision: str = "unknown") -> None:
+        """Use `from_pretrained` to load a checkpoint; this takes the parts."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self.revision = revision
+        embed_tokens = model.language_model.get_input_embeddings()
+        weight = embed_tokens.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self._questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
+        stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
+        self._generator = Generator(model.language_model, stop, tokenizer.seg_token_id)
+
+    @classmethod
+    def from_pretrained(  # noqa: PLR0913  the names that people's scripts use
+        cls,
+        name_or_path: str,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        attention: str = "auto",
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> "Sa2VA":
+        """Load a folder, a hub model (`ByteDance/Sa2VA-4B`) or the built-in `demo`.
+
+        Raises CheckpointError for anything wrong with the checkpoint and UsageError for a device,
+        dtype or attention that cannot be had.
+        """
+        chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(dtype, chosen_device)
+        implementation = choose_attention(attention, chosen_device, chosen_dtype)
+        source = locate(str(name_or_path), revision, local_files_only=local_files_only)
+        config = load_config(source.folder)
+        tokenizer = Tokenizer(source.folder)
+        model = load_model(source.folder, config, chosen_device, chosen_dtype, implementation)
+        return cls(model, tokenizer, source.revision)
+
+    @property
+    def config(self) -> Sa2vaConfig:
+        return self.model.config
+
+    def predict(
+        self,
+        image: ImageLike | None = None,
+        video: Sequence[ImageLike] | None = None,
+        text: str = "",
+        past_text: str = "",
+        mask_prompts: np.ndarray | None = None,
+    ) -> Prediction:
+        """Answer one question about an image, a video, or neither (plain chat, never a mask).
+
+        `mask_prompts` is (regions, H, W). Raises UsageError if the parts do not fit together.
+        """
+        if image is not None and video is not None:
+            raise UsageError("Both an image and a video were given.", hint="give one of them")
+        question = Question(text, past_text, mask_prompts)
+        if video is not None:
+            answers = self.answer_video(video, [question])
+            return Prediction(answers.answers[0], tuple(answers))
+        if image is not None:
+            return self.answer_image(image, [question])[0]
+        return self.answer_text(question)
+
+    def predict_forward(  # noqa: PLR0913  the reference's own signature
+        self,
+        image: ImageLike | None = None,
+        video: Sequence[ImageLike] | None = None,
+        text: str = "",
+        past_text: str = "",
+        mask_prompts: Sequence[np.ndarray] | np.ndarray | None = None,
+        tokenizer: object = None,
+        processor: object = None,
+    ) -> dict[str, Any]:
+        """Drop-in for the reference's method: the same arguments and the same dictionary.
+
+        `prediction` is the text with special tokens; `prediction_masks` has one bool array
+        (frames, H, W) for each [SEG]. `mask_prompts` comes wrapped in a list of length one, as
+        there; a tokenizer or processor is accepted and not needed. A video wins over an image.
+        """
+        del tokenizer, processor
+        image = None if video is not None else image
+        prediction = self.predict(image, video, text, past_text, _first_mask_prompts(mask_prompts))
+        count = len(prediction.answer.seg_probabilities)
+        return {
+            "prediction": prediction.text,
+            "prediction_masks": [prediction.object_masks(index) for index in range(count)],
+        }
+
+    @torch.inference_mode()
+    def answer_text(self, question: Question) -> Prediction:
+        """Plain chat."""
+        generated = self._generate([question], NOTHING_SEEN)[0]
+        return Prediction(Answer(self._text(generated)))
+
+    @torch.inference_mode()
+    def answer_image(self, image: ImageLike, questions: Sequence[Question]) -> list[Prediction]:
+        """Answer several questions about one image, which both eyes see only once."""
+        picture = as_rgb(image)
+        vision = self.config.vision
+        tiles = image_tiles(picture, vision.image_size, self.config.max_tiles)
+        generated = self._generate(questions, see_image(self._tile_tokens(tiles)))
+        answers = [self._answer(one) for one in generated]
+        prompts = self._prompt_embeddings(generated)
+        if not len(prompts):
+            return [Prediction(answer) for answer in answers]
+        decoded = self.model.segmenter.decode_prompts(self._features(picture, video=False), prompts)
+        frame = self._frame_masks(0, decoded, picture.size)
+        return [
+            Prediction(answer, (part,) if answer.seg_probabilities else ())
+            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def answer_video(
+        self, frames: Iterable[ImageLike], questions: Sequence[Question]
+    ) -> "VideoAnswers":
+        """Answer several questions about one video; masks stream from the result.
+
+        Frames are taken from the iterable one by one, as masks are asked for. Raises UsageError
+        for a video without frames.
+        """
+        upcoming = (as_rgb(frame) for frame in frames)
+        first = list(islice(upcoming, PROMPTED_FRAMES))
+        if not first:
+            raise UsageError("The video has no frames.", hint="check that the file plays")
+        side = self.config.vision.image_size
+        tokens = self._tile_tokens([frame_tile(frame, side) for frame in first])
+        generated = self._generate(questions, see_video(tokens))
+        answers = [self._answer(one) for one in generated]
+        prompts = self._prompt_embeddings(generated)
+        masks = self._track(first, upcoming, prompts) if len(prompts) else iter(())
+        return VideoAnswers(answers, masks)
+
+    def _track(
+        self, first: list[Image.Image], upcoming: Iterator[Image.Image], prompts: Tensor
+    ) -> Iterator[FrameMasks]:
+        size = first[0].size
+        tracker = Tracker(self.model.segmenter, prompts)
+        for frame_idx, frame in enumerate(chain(first, upcoming)):
+            with torch.inference_mode():
+                features = self._features(frame, video=True)
+                prompted = frame_idx < PROMPTED_FRAMES
+                step = tracker.prompt_frame if prompted else tracker.track_frame
+                masks = self._frame_masks(frame_idx, step(features), size)
+            yield masks
+
+    def _generate(self, questions: Sequence[Question], seen: SeenPicture) -> list[GeneratedAnswer]:
+        return self._generator.generate([self._questions.encode(q, seen) for q in questions])
+
+    def _text(self, generated: GeneratedAnswer) -> str:
+        return self.tokenizer.decode(generated.ids).strip()
+
+    def _answer(self, generated: GeneratedAnswer) -> Answer:
+        return Answer(self._text(generated), generated.seg_probabilities)
+
+    def _prompt_embeddings(self, generated: list[GeneratedAnswer]) -> Tensor:
+        """(N, 1, C): one for each [SEG] of all answers, in order."""
+        return self.model.seg_bridge(torch.cat([one.seg_states for one in generated]))
+
+    def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
+        """(tiles, tokens_per_tile, D)."""
+        pixel_values = tile_pixels(tiles).to(self.device, self.dtype)
+        return torch.cat(
+            [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
+        )
+
+    def _features(self, picture: Image.Image, *, video: bool) -> FrameFeatures:
+        square = sam_square(picture, self.config.segmenter.image_size)[None].to(self.device)
+        return self.model.segmenter.encode(normalise_sam(square, self.dtype, video=video))
+
+    def _frame_masks(
+        self, frame_idx: int, decoded: DecodedMasks, size: tuple[int, int]
+    ) -> FrameMasks:
+        width, height = size
+        masks = full_size_masks(
+            decoded.mask_logits, self.config.segmenter.image_size, height, width
+        )
+        return FrameMasks(
+            frame_idx=frame_idx,
+            masks=masks.cpu().numpy(),
+            scores=decoded.scores.cpu().numpy(),
+            object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
+        )
+
+
+class VideoAnswers:
+    """Answers about a video, there at once, and its masks, frame by frame.
+
+    Iterating yields one FrameMasks a frame with all N objects of all answers, in order; nothing if
+    no answer has a [SEG]. It can be iterated once.
+    """
+
+    def __init__(self, answers: list[Answer], masks: Iterator[FrameMasks]) -> None:
+        self.answers = answers
+        self._masks = masks
+
+    def __iter__(self) -> Iterator[FrameMasks]:
+        return self._masks
+
+
+def split_objects(frame: FrameMasks, answers: Sequence[Answer]) -> list[FrameMasks]:
+    """The masks of one frame, dealt out to the answers that their [SEG] stand in."""
+    parts, start = [], 0
+    for answer in answers:
+        own = slice(start, start + len(answer.seg_probabilities))
+        start = own.stop
+        parts.append(
+            FrameMasks(
+                frame.frame_idx, frame.masks[own], frame.scores[own], frame.object_scores[own]
+            )
+        )
+    return parts
+
+
+def as_rgb(image: ImageLike) -> Image.Image:
+    """A PIL picture or an array (H, W, 3) or (H, W) of uint8, as RGB."""
+    if isinstance(image, Image.Image):
+        return image if image.mode == "RGB" else image.convert("RGB")
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        return Image.fromarray(image).convert("RGB")
+    raise UsageError(
+        f"A picture of type {type(image).__name__} cannot be read.",
+        hint="give a PIL image or a uint8 array (height, width, 3) in RGB order",
+    )
+
+
+def _first_mask_prompts(
+    mask_prompts: Sequence[np.ndarray] | np.ndarray | None,
+) -> np.ndarray | None:
+    """The reference takes a list and uses its first entry; torch tensors are fine, too."""
+    if mask_prompts is None:
+        return None
+    bare = isinstance(mask_prompts, np.ndarray) and mask_prompts.ndim == 3
+    return np.asarray(mask_prompts if bare else mask_prompts[0])

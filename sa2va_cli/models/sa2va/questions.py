@@ -1,0 +1,91 @@
+"""Questions become prompts of embeddings: text, with the picture's tokens in their places."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sa2va_cli.models.sa2va.config import Sa2vaConfig
+from sa2va_cli.models.sa2va.conversation import (
+    NO_PICTURE,
+    Picture,
+    encode_prompt,
+    prompt_text,
+    region_cells,
+)
+from sa2va_cli.models.sa2va.generation import EncodedPrompt
+from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.results import Question
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPicture:
+    """An image or the first frames of a video, as the language model sees it."""
+
+    picture: Picture
+    tokens: Tensor | None  # (frames * tokens_per_frame, D)
+
+
+NOTHING_SEEN = SeenPicture(NO_PICTURE, None)
+
+
+def see_image(tile_tokens: Tensor) -> SeenPicture:
+    """(tiles, tokens_per_tile, D), the thumbnail last."""
+    tiles, per_tile, _ = tile_tokens.shape
+    picture = Picture(frames=1, tokens_per_frame=tiles * per_tile)
+    return SeenPicture(picture, tile_tokens.flatten(0, 1))
+
+
+def see_video(frame_tokens: Tensor) -> SeenPicture:
+    """(frames, tokens_per_tile, D): one tile a frame."""
+    frames, per_frame, _ = frame_tokens.shape
+    picture = Picture(frames=frames, tokens_per_frame=per_frame, is_video=True)
+    return SeenPicture(picture, frame_tokens.flatten(0, 1))
+
+
+class QuestionEncoder:
+    """Builds what the language model reads; `reference-behaviour` section 3."""
+
+    def __init__(self, config: Sa2vaConfig, tokenizer: Tokenizer, embed_tokens: nn.Module) -> None:
+        self._config = config
+        self._tokenizer = tokenizer
+        self._embed_tokens = embed_tokens
+
+    def encode(self, question: Question, seen: SeenPicture) -> EncodedPrompt:
+        """Raises UsageError if picture and text do not fit together."""
+        cells = self._cells(question)
+        sizes = None if cells is None else [int(region.sum()) for region in cells]
+        text = prompt_text(
+            self._config.template, seen.picture, question.text, question.past_text, sizes
+        )
+        num_region_tokens = sum(sizes or [])
+        num_context = seen.picture.num_tokens + num_region_tokens
+        ids = encode_prompt(self._tokenizer, text, num_context)
+        embeddings = self._embed(ids, seen, cells)
+        shareable = len(ids) if cells is None else self._end_of_picture(ids, seen.picture)
+        return EncodedPrompt(ids, embeddings, shareable)
+
+    def _cells(self, question: Question) -> Tensor | None:
+        """(regions, side, side) bool."""
+        if question.mask_prompts is None:
+            return None
+        return region_cells(question.mask_prompts, self._config.vision.grid_side)
+
+    def _embed(self, ids: list[int], seen: SeenPicture, cells: Tensor | None) -> Tensor:
+        device = next(self._embed_tokens.parameters()).device
+        id_tensor = torch.tensor(ids, device=device)
+        embeddings = self._embed_tokens(id_tensor)  # (T, D)
+        if seen.tokens is None:
+            return embeddings
+        visual = [seen.tokens]
+        if cells is not None:
+            last_tile = seen.tokens[-self._config.vision.tokens_per_tile :]
+            visual += [last_tile[region.flatten().to(device)] for region in cells]
+        places = id_tensor == self._tokenizer.context_token_id
+        embeddings[places] = torch.cat(visual).to(embeddings.dtype)
+        return embeddings
+
+    def _end_of_picture(self, ids: list[int], picture: Picture) -> int:
+        """Index behind the picture's last token: what follows differs with the regions' pixels."""
+        places = [i for i, token in enumerate(ids) if token == self._tokenizer.context_token_id]
+        return places[picture.num_tokens - 1] + 1

@@ -1,0 +1,65 @@
+"""The checkpoint's tokenizer, and the ids of the tokens that Sa2VA gives a meaning to."""
+
+from pathlib import Path
+
+from transformers import Qwen2Tokenizer
+
+from sa2va_cli.errors import CheckpointError
+
+SEG = "[SEG]"
+REQUIRED_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", SEG, "<p>", "</p>", "<vp>", "</vp>")
+
+
+class Tokenizer:
+    """Text to ids and back, special tokens included."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read tokenizer.json, or vocab.json and merges.txt; never code, never `auto_map`.
+
+        Raises CheckpointError for missing or broken files, and for a missing Sa2VA token.
+        """
+        _check_files(folder)
+        try:
+            # The class is named: AutoTokenizer would ask about the published `auto_map`.
+            self._tokenizer = Qwen2Tokenizer.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"The tokenizer in {folder} cannot be read: {error}.",
+                hint="download the checkpoint again",
+            ) from error
+        self.vocab = self._tokenizer.get_vocab()
+        self.context_token_id = self._required_id("<IMG_CONTEXT>")
+        self.seg_token_id = self._required_id(SEG)
+        for token in REQUIRED_TOKENS:
+            self._required_id(token)
+        self.eos_token_id: int | None = self._tokenizer.eos_token_id
+
+    def __len__(self) -> int:
+        return len(self._tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text as it stands; nothing is put in front."""
+        return list(self._tokenizer.encode(text))
+
+    def decode(self, ids: list[int]) -> str:
+        """Text with special tokens kept."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    def _required_id(self, token: str) -> int:
+        if token not in self.vocab:
+            raise CheckpointError(
+                f"The tokenizer has no token {token!r}.",
+                hint="is this a Sa2VA checkpoint? Its tokenizer files bring that token",
+            )
+        return int(self.vocab[token])
+
+
+def _check_files(folder: Path) -> None:
+    if (folder / "tokenizer.json").is_file():
+        return
+    missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"No tokenizer in {folder}: neither tokenizer.json nor {' and '.join(missing)}.",
+            hint="copy the tokenizer files of the checkpoint into the folder",
+        )
