@@ -97,8 +97,13 @@ def _initialise(model: Sa2vaModel) -> None:
         segmenter.no_memory_embedding,
         segmenter.no_object_pointer,
         segmenter.memory_time_embedding,
+        segmenter.prompt_tokens.not_a_point,
+        segmenter.prompt_tokens.no_mask,
     ):
         nn.init.normal_(parameter, std=0.02)
+    nn.init.normal_(segmenter.prompt_tokens.position_matrix)
+    language = model.language_model
+    language.lm_head.weight.data.copy_(language.model.embed_tokens.weight)
     for name, parameter in model.vision_encoder.named_parameters():
         if "lambda_" in name:
             nn.init.ones_(parameter)

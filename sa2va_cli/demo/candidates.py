@@ -27,20 +27,19 @@ def take(features: FrameFeatures, frames: Tensor) -> FrameFeatures:
 def prompted(segmenter: Segmenter, features: FrameFeatures, prompts: Tensor) -> Candidates:
     """`Segmenter.decode_prompts`, for objects in different frames: (N, ...) and (N, 1, C)."""
     coarse = features.coarse + segmenter.no_memory_embedding.view(1, -1, 1, 1)
-    empty = segmenter.prompt_encoder.not_a_point_embed.weight.expand(len(prompts), 2, -1)
-    return decode(segmenter, coarse, features, torch.cat((empty, prompts), dim=1))
+    sparse = torch.cat((segmenter.prompt_tokens.empty(len(prompts)), prompts), dim=1)
+    return decode(segmenter, coarse, features, sparse)
 
 
 def decode(
     segmenter: Segmenter, coarse: Tensor, features: FrameFeatures, sparse: Tensor
 ) -> Candidates:
     """Coarse (N, C, h, w), fine levels (N, ...) and sparse tokens (N, tokens, C)."""
-    dense = segmenter.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1).expand_as(coarse)
     masks, ious, tokens, object_logits = segmenter.mask_decoder(
         image_embeddings=coarse,
-        image_positional_embeddings=segmenter._image_positions(coarse),
+        image_positional_embeddings=segmenter.prompt_tokens.image_positions(coarse),
         sparse_prompt_embeddings=sparse[:, None],
-        dense_prompt_embeddings=dense,
+        dense_prompt_embeddings=segmenter.prompt_tokens.no_mask.view(1, -1, 1, 1),
         multimask_output=True,
         high_resolution_features=[features.fine, features.middle],
     )

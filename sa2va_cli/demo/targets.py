@@ -11,7 +11,8 @@ from torch import Tensor
 from sa2va_cli.demo.build import GRID, SAM_SIZE, TILE
 from sa2va_cli.demo.phrases import VALUES
 from sa2va_cli.demo.scenes import Scene
-from sa2va_cli.models.sa2va.preprocess import normalise_sam, sam_square, tile_pixels
+from sa2va_cli.models.sa2va.conversation import region_cells
+from sa2va_cli.models.sa2va.preprocess import frame_tile, normalise_sam, sam_square, tile_pixels
 
 PATCHES = 2 * GRID
 MASK_SIDE = SAM_SIZE // 4
@@ -29,7 +30,7 @@ class DenseTargets:
 
 def vision_pixels(images: list[np.ndarray]) -> Tensor:
     """(B, 3, TILE, TILE), prepared as the predictor does it."""
-    return tile_pixels([Image.fromarray(image).resize((TILE, TILE)) for image in images])
+    return tile_pixels([frame_tile(Image.fromarray(image), TILE) for image in images])
 
 
 def sam_pixels(images: list[np.ndarray]) -> Tensor:
@@ -67,21 +68,39 @@ def value_indices(words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(values.index(word) for values, word in zip(VALUES, words, strict=True))
 
 
-def dense_targets(scenes: list[Scene]) -> DenseTargets:
-    """For each patch the thing that covers most of it, if it covers 30 percent."""
-    values = np.full((len(scenes), PATCHES, PATCHES, 4), BACKGROUND, np.int64)
-    offsets = np.zeros((len(scenes), PATCHES, PATCHES, 2), np.float32)
-    rows, columns = (np.mgrid[0:PATCHES, 0:PATCHES] + 0.5) / PATCHES
+def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) -> DenseTargets:
+    """For each cell of a grid the thing that covers most of it, if that is at least `least`."""
+    values = np.full((len(scenes), side, side, 4), BACKGROUND, np.int64)
+    offsets = np.zeros((len(scenes), side, side, 2), np.float32)
+    rows, columns = (np.mgrid[0:side, 0:side] + 0.5) / side
     for number, scene in enumerate(scenes):
-        covered = np.stack([shrink(mask, PATCHES) for mask in scene.masks])
+        covered = np.stack([shrink(mask, side) for mask in scene.masks])
         owner, most = covered.argmax(axis=0), covered.max(axis=0)
-        values[number][(most > 0.02) & (most <= 0.3)] = UNSURE
+        values[number][(most > 0.02) & (most <= least)] = UNSURE
         facts = scene.facts
         for index in range(len(scene.things)):
-            own = (owner == index) & (most > 0.3)
+            own = (owner == index) & (most > least)
             values[number][own] = value_indices(facts.words[index])
             x, y = facts.centers[index]
             offsets[number][own] = np.stack([x - columns[own], y - rows[own]], axis=1)
     return DenseTargets(
         torch.from_numpy(values).flatten(1, 2), torch.from_numpy(offsets).flatten(1, 2)
     )
+
+
+def pointer_target(scene: Scene, indices: tuple[int, ...]) -> np.ndarray:
+    """(cells + 1,) float32: shares of attention, equal for each thing; the last for none at all."""
+    shares = np.zeros(GRID * GRID + 1, np.float32)
+    if not indices:
+        shares[-1] = 1
+        return shares
+    for index in indices:
+        covered = shrink(scene.masks[index], GRID).ravel()
+        shares[:-1] += covered / (covered.sum() * len(indices))
+    return shares
+
+
+def region_cells_of(scene: Scene, indices: tuple[int, ...]) -> list[np.ndarray]:
+    """The visual tokens that each region covers, chosen as the predictor chooses them."""
+    cells = region_cells(scene.masks[list(indices)], GRID)
+    return [np.flatnonzero(region) for region in cells.flatten(1).numpy()]

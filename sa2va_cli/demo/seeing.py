@@ -1,20 +1,19 @@
-"""The stages of training: what each one draws, what it minimises and which weights it moves.
+"""The stages in which the two eyes learn, each alone.
 
-look   the vision tower alone: each patch names the thing that covers it
-trace  the segmenter alone: a stand-in for the language model says what to draw
+look   the vision tower: each patch names the thing that covers it
+trace  the segmenter: a stand-in for the language model says what to draw
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sa2va_cli.demo.candidates import prompted, take
-from sa2va_cli.demo.heads import Heads
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.losses import dense_loss, mask_loss
 from sa2va_cli.demo.phrases import SUBSETS, describe
 from sa2va_cli.demo.scenes import Scene, make_scene
@@ -27,46 +26,6 @@ from sa2va_cli.demo.targets import (
     value_indices,
     vision_pixels,
 )
-from sa2va_cli.models.sa2va.model import Sa2vaModel
-
-NamedParameters = list[tuple[str, nn.Parameter]]
-Measures = dict[str, list[float]]
-VIDEO_ONLY = ("memory_", "pointer_projection", "no_object_pointer")
-
-
-class Learner(nn.Module):
-    """The model and the heads that teach it."""
-
-    def __init__(self, model: Sa2vaModel) -> None:
-        super().__init__()
-        config = model.config
-        self.model = model
-        self.heads = Heads(
-            config.vision.hidden_size, config.language.hidden_size, config.segmenter.hidden_size
-        )
-
-
-class Stage(Protocol):
-    """One stage. `prepare` may run in another process, so it holds no network."""
-
-    name: str
-    pictures: int  # seen by the whole stage
-    batch: int  # pictures a step and worker
-
-    def prepare(self, seeds: Sequence[int]) -> Any: ...
-
-    def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]: ...
-
-    def loss(self, learner: Learner, batch: Any) -> tuple[Tensor, Measures]: ...
-
-
-def parameters_of(module: nn.Module, skip: Callable[[str], bool] = lambda _: False) -> NamedParameters:
-    return [(name, p) for name, p in module.named_parameters() if not skip(name)]
-
-
-def is_video_only(name: str) -> bool:
-    """Weights of the segmenter that a single picture never reaches."""
-    return name.startswith(VIDEO_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
