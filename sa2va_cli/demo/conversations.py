@@ -5,7 +5,7 @@ attends to the picture and to itself only, exactly as if it stood there alone.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,6 +36,7 @@ MIX = {
     "description": 1,
     "region": 4,
 }
+VIDEO_MIX = {"attribute": 10, "plural": 2, "several": 3, "absent": 3, "exists": 1}
 SECOND_TURNS = 0.1
 TEXT = -1  # in place of a visual token's number
 NO_LABEL = -100
@@ -84,9 +85,11 @@ def encode(text: str) -> list[int]:
     return list(tokenizer().encode(text).ids)
 
 
-def choose_exchanges(rng: random.Random, facts: Facts, count: int) -> list[Exchange]:
+def choose_exchanges(
+    rng: random.Random, facts: Facts, count: int, mix: Mapping[str, int]
+) -> list[Exchange]:
     """`count` different questions, fewer when the picture offers fewer."""
-    kinds, weights = list(MIX), list(MIX.values())
+    kinds, weights = list(mix), list(mix.values())
     exchanges: dict[tuple[str, str], Exchange] = {}
     for _ in range(4 * count):
         if len(exchanges) == count:
@@ -148,7 +151,7 @@ def _append_exchange(row: Row, exchange: Exchange) -> None:
 
 def picture_prefix(frames: int) -> Row:
     """The user's turn up to the last `</img>`."""
-    text = "<|im_start|>user\n" + Picture(frames, GRID * GRID, frames > 1).text
+    text = "<|im_start|>user\n" + Picture(frames, GRID * GRID, is_video=frames > 1).text
     ids = encode(text)
     context = tokenizer().token_to_id("<IMG_CONTEXT>")
     visual, seen = [], 0

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from sa2va_cli.demo.build import GRID
-from sa2va_cli.demo.conversations import Row, Sequences, choose_exchanges, into_rows, pack
+from sa2va_cli.demo.conversations import (
+    MIX,
+    VIDEO_MIX,
+    Row,
+    Sequences,
+    choose_exchanges,
+    into_rows,
+    pack,
+)
+from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
 from sa2va_cli.demo.questions import Exchange
 from sa2va_cli.demo.scenes import Scene, make_scene
 from sa2va_cli.demo.targets import (
@@ -54,51 +63,98 @@ class Objects:
 class Lesson:
     """A batch for the language model, and for the segmenter if there are `sam_pixel_values`."""
 
-    pixel_values: Tensor
-    sam_pixel_values: Tensor | None
-    patches: DenseTargets
-    cells: DenseTargets
+    pixel_values: Tensor  # (B * frames, ...)
+    sam_pixel_values: Tensor | None  # (B, ...): of a video one frame
+    dense: tuple[DenseTargets, DenseTargets] | None  # of patches and of visual tokens; no videos
     sequences: Sequences
     answers: Places
     segs: Places
     objects: Objects
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A picture, or the first frames of a video, as a lesson needs it."""
+
+    images: list[np.ndarray]
+    masks: list[np.ndarray]  # (N, H, W) for each image
+    words: list[tuple[str, ...]]
+    drawn: int = 0  # the image that is segmented
+
+
 def make_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesson:
     """One picture for each seed with `questions` questions; `drawn` masks a picture at most."""
     scenes = [make_scene(seed) for seed in seeds]
     rng = random.Random(seeds[0])
-    rows_of_pictures = [_rows(rng, scene, questions) for scene in scenes]
-    sequences, starts = pack(rows_of_pictures)
-    segs, objects = _segs(rng, scenes, rows_of_pictures, starts, drawn)
-    images = [scene.image for scene in scenes]
+    rows = [_picture_rows(rng, scene, questions) for scene in scenes]
+    sights = [
+        Sight([scene.image], [scene.masks], [thing.words for thing in scene.things])
+        for scene in scenes
+    ]
+    dense = dense_targets(scenes), dense_targets(scenes, GRID, CELL_COVERED)
+    return _lesson(rng, sights, rows, drawn, dense)
+
+
+def make_video_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesson:
+    """One video for each seed: five frames to read, one of them to draw."""
+    rng = random.Random(seeds[0])
+    clips = [make_clip(seed, PROMPTED, hurry=rng.uniform(0.8, 1.6)) for seed in seeds]
+    rows = [into_rows(rng, video_exchanges(rng, clip, questions), {}) for clip in clips]
+    sights = [
+        Sight(
+            list(clip.frames),
+            list(clip.masks),
+            [thing.words for thing in clip.things],
+            rng.randrange(PROMPTED),
+        )
+        for clip in clips
+    ]
+    return _lesson(rng, sights, rows, drawn, None)
+
+
+def video_exchanges(rng: random.Random, clip: Clip, count: int) -> list[Exchange]:
+    """Questions whose targets are in view while the language model looks."""
+    exchanges = choose_exchanges(rng, clip.facts, 4 * count, VIDEO_MIX)
+    in_view = set(clip.in_view)
+    return [one for one in exchanges if {i for t in one.targets for i in t} <= in_view][:count]
+
+
+def _lesson(
+    rng: random.Random,
+    sights: list[Sight],
+    rows: list[list[Row]],
+    drawn: int,
+    dense: tuple[DenseTargets, DenseTargets] | None,
+) -> Lesson:
+    sequences, starts = pack(rows, frames=len(sights[0].images))
+    segs, objects = _segs(rng, sights, rows, starts, drawn)
+    drawn_images = [sight.images[sight.drawn] for sight in sights]
     return Lesson(
-        vision_pixels(images),
-        sam_pixels(images) if drawn else None,
-        dense_targets(scenes),
-        dense_targets(scenes, GRID, CELL_COVERED),
+        vision_pixels([image for sight in sights for image in sight.images]),
+        sam_pixels(drawn_images) if drawn else None,
+        dense,
         sequences,
-        _answers(scenes, rows_of_pictures, starts),
+        _answers(sights, rows, starts),
         segs,
         objects,
     )
 
 
-def _rows(rng: random.Random, scene: Scene, questions: int) -> list[Row]:
-    exchanges = choose_exchanges(rng, scene.facts, questions)
+def _picture_rows(rng: random.Random, scene: Scene, questions: int) -> list[Row]:
+    exchanges = choose_exchanges(rng, scene.facts, questions, MIX)
     regions = {
-        exchange.regions: region_cells_of(scene, exchange.regions)
+        exchange.regions: region_cells_of(scene.masks, exchange.regions)
         for exchange in exchanges
         if exchange.regions
     }
     return into_rows(rng, exchanges, regions)
 
 
-def _answers(scenes: list[Scene], rows: list[list[Row]], starts: list[list[int]]) -> Places:
+def _answers(sights: list[Sight], rows: list[list[Row]], starts: list[list[int]]) -> Places:
     """The token before each answer: there the model must know what it will talk about."""
     found = [
-        (picture, start + answer - 1, exchange.kind, pointer_target(scene, exchange.about))
-        for picture, scene in enumerate(scenes)
+        (picture, start + answer - 1, exchange.kind, pointer_target(sight.masks, exchange.about))
+        for picture, sight in enumerate(sights)
         for row, start in zip(rows[picture], starts[picture], strict=True)
         for answer, exchange in zip(row.answers, row.exchanges, strict=True)
     ]
@@ -107,13 +163,13 @@ def _answers(scenes: list[Scene], rows: list[list[Row]], starts: list[list[int]]
 
 def _segs(
     rng: random.Random,
-    scenes: list[Scene],
+    sights: list[Sight],
     rows: list[list[Row]],
     starts: list[list[int]],
     drawn: int,
 ) -> tuple[Places, Objects]:
     found, objects, chosen = [], [], []
-    for picture, scene in enumerate(scenes):
+    for picture, sight in enumerate(sights):
         own = [
             (start + place, exchange.kind, things)
             for row, start in zip(rows[picture], starts[picture], strict=True)
@@ -123,14 +179,14 @@ def _segs(
         for number, (token, kind, things) in enumerate(own):
             if number in kept:
                 chosen.append(len(found))
-            found.append((picture, token, kind, pointer_target(scene, things)))
-            objects.append(_object(scene, things, number in kept))
+            found.append((picture, token, kind, pointer_target(sight.masks, things)))
+            objects.append(_object(sight, things, number in kept))
     boxes, values, masks = zip(*objects, strict=True) if objects else ((), (), ())
     return _places(found), Objects(
         torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
         torch.tensor(values, dtype=torch.int64).view(-1, 4),
         torch.tensor([value[0] >= 0 for value in values], dtype=torch.bool),
-        torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, 1, 1),
+        torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, MASK_SIDE, MASK_SIDE),
         torch.tensor(chosen, dtype=torch.int64),
     )
 
@@ -144,12 +200,14 @@ def _row_segs(row: Row) -> list[tuple[int, Exchange, tuple[int, ...]]]:
 
 
 def _object(
-    scene: Scene, things: tuple[int, ...], drawn: bool
+    sight: Sight, things: tuple[int, ...], drawn: bool
 ) -> tuple[tuple[float, ...], tuple[int, ...], np.ndarray]:
-    mask = soft_mask(scene, things) if drawn else _NOT_DRAWN
-    if len(things) > 1:
+    """Box, values and mask of what a [SEG] stands for."""
+    masks = sight.masks[sight.drawn]
+    mask = soft_mask(masks, things) if drawn else _NOT_DRAWN
+    if len(things) > 1 or len(sight.images) > 1:
         return (0.0, 0.0, 0.0, 0.0), (BACKGROUND,) * 4, mask
-    return box_of(scene, things[0]), value_indices(scene.things[things[0]].words), mask
+    return box_of(masks[things[0]]), value_indices(sight.words[things[0]]), mask
 
 
 _NOT_DRAWN = np.zeros((MASK_SIDE, MASK_SIDE), np.float32)

@@ -120,7 +120,7 @@ def tell(
     facts = scene.facts
     values = value_indices(facts.words[index])
     case = rng.random()
-    x, y, width, height = box_of(scene, index)
+    x, y, width, height = box_of(scene.masks[index])
     sideways, upwards, wider = (rng.gauss(0, 1) for _ in range(3))
     box = (
         x + 0.02 * sideways,
@@ -130,8 +130,8 @@ def tell(
     )
     if case < 0.75:
         told = values if case < 0.5 else (-1, -1, -1, -1)
-        return box, True, told, soft_mask(scene, (index,))
+        return box, True, told, soft_mask(scene.masks, (index,))
     subset = rng.choice(SUBSETS)
     fitting = facts.matching(describe(facts.words[index], subset))
     told = tuple(value if i in subset else -1 for i, value in enumerate(values))
-    return box, False, told, soft_mask(scene, tuple(fitting))
+    return box, False, told, soft_mask(scene.masks, fitting)

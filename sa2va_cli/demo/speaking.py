@@ -12,13 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sa2va_cli.demo.candidates import prompted, take
-from sa2va_cli.demo.lessons import Lesson, Places, make_lesson
+from sa2va_cli.demo.lessons import Lesson, Places, make_lesson, make_video_lesson
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.losses import dense_loss, mask_loss, pointer_loss
 from sa2va_cli.demo.phrases import VALUES
 from sa2va_cli.demo.conversations import NO_LABEL, Sequences, tokenizer
 from sa2va_cli.demo.targets import DenseTargets
 from sa2va_cli.models.sa2va.vision import pixel_shuffle
+
+
+VIDEO_STEPS = (4, 5, 9)  # of ten steps: two of five were one of each pair of workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Ground:
     drawn = 4  # masks a picture
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
+        if seeds[0] // self.batch % 10 in VIDEO_STEPS:
+            return make_video_lesson(seeds[:2], 6, self.drawn)
         return make_lesson(seeds, self.questions, self.drawn)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
@@ -72,12 +77,14 @@ class Ground:
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
         patches = see(learner, lesson.pixel_values)
-        dense, seen = dense_loss(*learner.heads.dense(patches), lesson.patches)
         understood = understand(learner, lesson, patches)
         drawn, ious = draw(learner, lesson, understood)
-        loss = understood.loss + dense + drawn + 0.1 * teacher_loss(learner, lesson, understood)
-        measures = understood.measures | {f"seen_{name}": [value] for name, value in seen.items()}
-        return loss, measures | ious
+        loss, measures = understood.loss + drawn, understood.measures | ious
+        if lesson.dense is None:
+            return loss, {f"video_{name}": values for name, values in measures.items()}
+        dense, seen = dense_loss(*learner.heads.dense(patches), lesson.dense[0])
+        loss = loss + dense + 0.1 * teacher_loss(learner, lesson, understood)
+        return loss, measures | {f"seen_{name}": [value] for name, value in seen.items()}
 
 
 def language_parameters(learner: Learner) -> NamedParameters:
@@ -116,9 +123,11 @@ def read(learner: Learner, sequences: Sequences, visual: Tensor) -> Tensor:
 
 def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
     """Everything up to the prompts, with all losses of the language side."""
-    visual = project(learner, patches)
+    visual = project(learner, patches).unflatten(0, (len(lesson.sequences.ids), -1)).flatten(1, 2)
     states = read(learner, lesson.sequences, visual)
-    naming, measures = naming_loss(learner, visual, lesson.cells)
+    naming, measures = torch.zeros(()), {}
+    if lesson.dense is not None:
+        naming, measures = naming_loss(learner, visual, lesson.dense[1])
     spoken, exact = answer_loss(learner, lesson, states)
     before, before_hits = pointing(learner, lesson.answers, states, visual)
     at_seg, seg_hits = pointing(learner, lesson.segs, states, visual)

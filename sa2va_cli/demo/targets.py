@@ -1,5 +1,6 @@
 """What the networks should see in a picture, at the resolutions in which they see it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -44,16 +45,15 @@ def shrink(mask: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
 
 
-def soft_mask(scene: Scene, indices: tuple[int, ...]) -> np.ndarray:
-    """(MASK_SIDE, MASK_SIDE) float32: the union of the things, as the mask decoder can draw it."""
-    return shrink(scene.masks[list(indices)].any(axis=0), MASK_SIDE)
+def soft_mask(masks: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    """(N, H, W) -> (MASK_SIDE, MASK_SIDE) float32: a union, as the mask decoder can draw it."""
+    return shrink(masks[list(indices)].any(axis=0), MASK_SIDE)
 
 
-def box_of(scene: Scene, index: int) -> tuple[float, float, float, float]:
+def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
     """Center and sides of the visible part, as parts of the picture."""
-    height, width = scene.image.shape[:2]
-    rows = np.flatnonzero(scene.masks[index].any(axis=1))
-    columns = np.flatnonzero(scene.masks[index].any(axis=0))
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
     return (
         (x0 + x1) / 2 / width,
@@ -88,19 +88,22 @@ def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) 
     )
 
 
-def pointer_target(scene: Scene, indices: tuple[int, ...]) -> np.ndarray:
-    """(cells + 1,) float32: shares of attention, equal for each thing; the last for none at all."""
-    shares = np.zeros(GRID * GRID + 1, np.float32)
-    if not indices:
-        shares[-1] = 1
-        return shares
-    for index in indices:
-        covered = shrink(scene.masks[index], GRID).ravel()
-        shares[:-1] += covered / (covered.sum() * len(indices))
-    return shares
+def pointer_target(views: Sequence[np.ndarray], indices: tuple[int, ...]) -> np.ndarray:
+    """(views * cells + 1,) float32: shares of attention, equal for each thing that is seen.
+
+    `views` are masks (N, H, W), one a frame. The last share is for "nothing at all".
+    """
+    cells = GRID * GRID
+    shares = np.zeros(len(views) * cells + 1, np.float32)
+    for number, masks in enumerate(views):
+        for index in indices:
+            covered = shrink(masks[index], GRID).ravel()
+            shares[number * cells : (number + 1) * cells] += covered / max(covered.sum(), 1e-3)
+    shares[-1] = shares.sum() == 0
+    return shares / shares.sum()
 
 
-def region_cells_of(scene: Scene, indices: tuple[int, ...]) -> list[np.ndarray]:
+def region_cells_of(masks: np.ndarray, indices: tuple[int, ...]) -> list[np.ndarray]:
     """The visual tokens that each region covers, chosen as the predictor chooses them."""
-    cells = region_cells(scene.masks[list(indices)], GRID)
+    cells = region_cells(masks[list(indices)], GRID)
     return [np.flatnonzero(region) for region in cells.flatten(1).numpy()]

@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.optimiser import Optimisers
+from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Look, Trace, Speak, Ground)
+    stage.name: stage for stage in (Look, Trace, Speak, Ground, Track)
 }
 WARM_UP = 60  # steps
 COOL_DOWN = 0.35  # the last part of a stage, in which the rate falls to a fiftieth
