@@ -77,7 +77,8 @@ class StageRun:
         self.run, self.stage, self.worker = run, stage, worker
         self.learner = Learner(fresh_model())
         self.path = run.state / f"{stage.name}.pt"
-        load_earlier_stages(self.learner, run.state, stage.name)
+        names = list(STAGES)
+        load_stages(self.learner, run.state, names[: names.index(stage.name) + 1])
         self.learner.to(run.device)
         self.learner.requires_grad_(False)
         groups = stage.groups(self.learner)
@@ -88,7 +89,6 @@ class StageRun:
         self.step, self.seconds = 0, 0.0
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True, map_location=run.device)
-            self.learner.load_state_dict(saved["learner"])
             self.optimisers.load_state_dict(saved["optimisers"])
             self.step, self.seconds = saved["step"], saved["seconds"]
 
@@ -208,20 +208,18 @@ class Log:
         sys.stderr.flush()
 
 
-def load_earlier_stages(learner: Learner, state: Path, name: str) -> None:
-    """Take over from each earlier stage the weights that it trained."""
-    names = list(STAGES)
-    for earlier in names[: names.index(name)]:
-        path = state / f"{earlier}.pt"
+def load_stages(learner: Learner, state: Path, names: list[str]) -> None:
+    """Take from each of these stages, in order, the weights that it trained, as far as it got."""
+    for name in names:
+        path = state / f"{name}.pt"
         if not path.exists():
             continue
         weights = torch.load(path, weights_only=True, map_location="cpu")["learner"]
-        own = {id(p) for named, _ in STAGES[earlier]().groups(learner) for _, p in named}
-        trained = {key for key, p in learner.named_parameters() if id(p) in own}
-        buffers = {key for key, _ in learner.named_buffers()} if earlier == "trace" else set()
-        learner.load_state_dict(
-            {key: weights[key] for key in trained | (buffers & weights.keys())}, strict=False
-        )
+        moved = {id(p) for named, _ in STAGES[name]().groups(learner) for _, p in named}
+        taken = {key for key, p in learner.named_parameters() if id(p) in moved}
+        if any(key.startswith("model.segmenter.") for key in taken):
+            taken.add("model.segmenter.prompt_tokens.position_matrix")  # random, never trained
+        learner.load_state_dict({key: weights[key] for key in taken}, strict=False)
 
 
 def to_device(value: Any, device: str) -> Any:
