@@ -20,6 +20,7 @@ class Learner(nn.Module):
         super().__init__()
         config = model.config
         self.model = model
+        self.has_teacher = False  # the stand-in for the language model has learnt its part
         self.heads = Heads(
             config.vision.hidden_size, config.language.hidden_size, config.segmenter.hidden_size
         )

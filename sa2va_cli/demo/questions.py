@@ -43,6 +43,7 @@ class Exchange:
     targets: tuple[tuple[int, ...], ...] = ()  # the things behind each [SEG]
     about: tuple[int, ...] = ()  # the things to look at before answering; empty: there is none
     regions: tuple[int, ...] = ()  # the things given as mask prompts
+    phrase: str = ""  # what is to be segmented
 
 
 def attribute(rng: random.Random, facts: Facts) -> Exchange | None:
@@ -130,7 +131,9 @@ def several(rng: random.Random, facts: Facts) -> Exchange | None:
 def absent(rng: random.Random, facts: Facts) -> Exchange | None:
     """Nothing fits: no such thing, none on that side, or a word from another world."""
     phrase = _absent_phrase(rng, facts)
-    return phrase and Exchange("absent", segmentation_question(rng, phrase), REFUSAL) or None
+    if phrase is None:
+        return None
+    return Exchange("absent", segmentation_question(rng, phrase), REFUSAL, phrase=phrase)
 
 
 def _absent_phrase(rng: random.Random, facts: Facts) -> str | None:
@@ -310,7 +313,8 @@ def _segment(
     rng: random.Random, kind: str, phrase: str, facts: Facts, places: list[int]
 ) -> Exchange:
     indices = facts.scene_indices(places)
-    return Exchange(kind, segmentation_question(rng, phrase), SURE, (indices,), indices)
+    question = segmentation_question(rng, phrase)
+    return Exchange(kind, question, SURE, (indices,), indices, phrase=phrase)
 
 
 def _lead(rng: random.Random) -> str:

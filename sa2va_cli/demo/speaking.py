@@ -1,6 +1,6 @@
 """The stages in which the language model learns.
 
-speak   on the finished vision tower, which stays as it is: words, places, counting, refusing
+speak   words, places, counting, refusing; the vision tower goes on with its own lesson only
 ground  everything that a picture needs, together: [SEG] now becomes a mask
 """
 
@@ -36,7 +36,10 @@ class Understood:
 
 
 class Speak:
-    """Language on a vision tower that does not move."""
+    """Language on top of the vision tower, which it may not change.
+
+    The gradients of a language model that knows nothing yet would spoil what the tower has learnt.
+    """
 
     name = "speak"
     pictures = 40_000
@@ -47,13 +50,15 @@ class Speak:
         return make_lesson(seeds, self.questions, drawn=0)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return [(language_parameters(learner), 1.0)]
+        vision = parameters_of(learner.model.vision_encoder) + parameters_of(learner.heads.dense)
+        return [(vision, 0.5), (language_parameters(learner), 1.0)]
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
-        with torch.no_grad():
-            patches = see(learner, lesson.pixel_values)
-        understood = understand(learner, lesson, patches)
-        return understood.loss + teacher_loss(learner, lesson, understood), understood.measures
+        patches = see(learner, lesson.pixel_values)
+        dense, seen = look(learner, lesson, patches)
+        understood = understand(learner, lesson, patches.detach())
+        loss = understood.loss + dense + teacher_loss(learner, lesson, understood)
+        return loss, understood.measures | seen
 
 
 class Ground:
@@ -82,9 +87,8 @@ class Ground:
         loss, measures = understood.loss + drawn, understood.measures | ious
         if lesson.dense is None:
             return loss, {f"video_{name}": values for name, values in measures.items()}
-        dense, seen = dense_loss(*learner.heads.dense(patches), lesson.dense[0])
-        loss = loss + dense + 0.1 * teacher_loss(learner, lesson, understood)
-        return loss, measures | {f"seen_{name}": [value] for name, value in seen.items()}
+        dense, seen = look(learner, lesson, patches)
+        return loss + dense + 0.1 * teacher_loss(learner, lesson, understood), measures | seen
 
 
 def language_parameters(learner: Learner) -> NamedParameters:
@@ -97,6 +101,13 @@ def language_parameters(learner: Learner) -> NamedParameters:
 def see(learner: Learner, pixel_values: Tensor) -> Tensor:
     """(B, 3, TILE, TILE) -> patches (B, P, D) without the class token."""
     return learner.model.vision_encoder(pixel_values=pixel_values).last_hidden_state[:, 1:]
+
+
+def look(learner: Learner, lesson: Lesson, patches: Tensor) -> tuple[Tensor, Measures]:
+    """The vision tower's own lesson goes on, so that it forgets nothing."""
+    assert lesson.dense is not None
+    loss, seen = dense_loss(*learner.heads.dense(patches), lesson.dense[0])
+    return loss, {f"seen_{name}": [value] for name, value in seen.items()}
 
 
 def project(learner: Learner, patches: Tensor) -> Tensor:
@@ -219,6 +230,8 @@ def teacher_loss(learner: Learner, lesson: Lesson, understood: Understood) -> Te
     """Prompts for single things should be those of the teacher, whom the segmenter understands."""
     objects = lesson.objects
     single = objects.single
+    if not learner.has_teacher:
+        return torch.zeros(())
     with torch.no_grad():
         wanted = learner.heads.teacher(objects.boxes[single], single[single], objects.values[single])
     return F.mse_loss(understood.prompts[single], wanted) / wanted.var().clamp(min=1e-4)

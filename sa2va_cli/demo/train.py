@@ -26,6 +26,8 @@ from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
+from sa2va_cli.models.sa2va.checkpoint import load_model
+from sa2va_cli.models.sa2va.config import load_config
 
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Look, Trace, Speak, Ground, Track)
@@ -47,10 +49,11 @@ class Run:
     minutes: float | None  # a stage is over after this time even if pictures are left
     device: str
     loaders: int  # processes that draw pictures, 0 to draw in the training process
+    warm_start: Path | None = None  # a checkpoint folder to begin from
 
 
 class Steps(Dataset[Any]):
-    """The batches of one worker, by step."""
+    """The batches of one worker, from picture number `first` on."""
 
     def __init__(self, stage: Stage, first: int, worker: int, workers: int) -> None:
         self.stage, self.first, self.worker, self.workers = stage, first, worker, workers
@@ -59,7 +62,7 @@ class Steps(Dataset[Any]):
         return 10**9
 
     def __getitem__(self, step: int) -> Any:
-        start = ((self.first + step) * self.workers + self.worker) * self.stage.batch
+        start = self.first + (step * self.workers + self.worker) * self.stage.batch
         return self.stage.prepare(range(start, start + self.stage.batch))
 
 
@@ -77,6 +80,8 @@ class StageRun:
         self.run, self.stage, self.worker = run, stage, worker
         self.learner = Learner(fresh_model())
         self.path = run.state / f"{stage.name}.pt"
+        if run.warm_start is not None:
+            self.learner.model.load_state_dict(shipped_weights(run.warm_start))
         names = list(STAGES)
         load_stages(self.learner, run.state, names[: names.index(stage.name) + 1])
         self.learner.to(run.device)
@@ -86,15 +91,12 @@ class StageRun:
             for _, parameter in named:
                 parameter.requires_grad_(True)
         self.optimisers = Optimisers(groups)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.pictures, self.seconds = 0, 0, 0.0
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True, map_location=run.device)
             self.optimisers.load_state_dict(saved["optimisers"])
             self.step, self.seconds = saved["step"], saved["seconds"]
-
-    @property
-    def pictures(self) -> int:
-        return self.step * self.stage.batch * self.run.workers
+            self.pictures = saved["pictures"]
 
     def progress(self) -> float:
         part = self.pictures / (self.stage.pictures * self.run.scale)
@@ -102,24 +104,28 @@ class StageRun:
             part = max(part, self.seconds / 60 / self.run.minutes)
         return part
 
-    def train(self) -> None:
+    def train(self, steps: int | None = None) -> None:
+        """To the end of the stage, or `steps` further steps."""
+        last = None if steps is None else self.step + steps
         log = Log(self.run.state / "log.jsonl", self.stage.name)
         saved = time.monotonic()
         progress = self._agreed_progress()
         batches = self._batches()
-        while progress < 1:
+        while progress < 1 and self.step != last:
             began = time.monotonic()
             self._step(next(batches), log, rate_factor(self.step, progress))
             self.step += 1
+            self.pictures += self.stage.batch * self.run.workers
             self.seconds += time.monotonic() - began
             progress = self._agreed_progress()
-            if self.worker == 0 and (time.monotonic() - saved > SAVE_SECONDS or progress >= 1):
+            over = progress >= 1 or self.step == last
+            if self.worker == 0 and (time.monotonic() - saved > SAVE_SECONDS or over):
                 self.save(done=progress >= 1)
                 log.write(self.step, self.pictures, self.seconds, progress)
                 saved = time.monotonic()
 
     def _batches(self) -> Iterator[Any]:
-        steps = Steps(self.stage, self.step, self.worker, self.run.workers)
+        steps = Steps(self.stage, self.pictures, self.worker, self.run.workers)
         return iter(DataLoader(steps, batch_size=None, num_workers=self.run.loaders))
 
     def _step(self, batch: Any, log: "Log", factor: float) -> None:
@@ -161,6 +167,7 @@ class StageRun:
             "learner": self.learner.state_dict(),
             "optimisers": self.optimisers.state_dict(),
             "step": self.step,
+            "pictures": self.pictures,
             "seconds": self.seconds,
             "done": done,
         }
@@ -220,6 +227,13 @@ def load_stages(learner: Learner, state: Path, names: list[str]) -> None:
         if any(key.startswith("model.segmenter.") for key in taken):
             taken.add("model.segmenter.prompt_tokens.position_matrix")  # random, never trained
         learner.load_state_dict({key: weights[key] for key in taken}, strict=False)
+        learner.has_teacher = learner.has_teacher or name == "trace"
+
+
+def shipped_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint in the published layout, under our names."""
+    device = torch.device("cpu")
+    return load_model(folder, load_config(folder), device, torch.float32, "sdpa").state_dict()
 
 
 def to_device(value: Any, device: str) -> Any:
@@ -265,6 +279,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="for each stage at most")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--loaders", type=int, default=0, help="processes that draw pictures")
+    parser.add_argument(
+        "--from-checkpoint", type=Path, help="begin with these weights; heads for training are new"
+    )
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
     workers = options.workers if options.device == "cpu" else 1
@@ -276,6 +293,7 @@ def main() -> None:
         options.minutes,
         options.device,
         options.loaders,
+        options.from_checkpoint,
     )
     if workers == 1:
         work(0, run)
