@@ -1,6 +1,11 @@
-"""What the user asks a job for: prompts now, every option of a job once jobs exist."""
+"""What the user asks a job for: the prompts, and every other option."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from sa2va_cli.errors import UsageError
+
+MAX_SHARDS = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +17,103 @@ class Prompt:
 
     category: str
     text: str
+
+
+def parse_prompt(text: str) -> Prompt:
+    """ "car=the red car" -> category and sentence; without "=" the sentence is its own category.
+
+    Only the first "=" counts; begin with "=" to write a sentence that holds one.
+    """
+    category, equals, sentence = text.partition("=")
+    if not equals:
+        return Prompt(text.strip(), text.strip())
+    sentence = sentence.strip()
+    return Prompt(category.strip() or sentence, sentence)
+
+
+def spell_prompt(prompt: Prompt) -> str:
+    """The shortest text that `parse_prompt` reads as this prompt."""
+    if prompt.category != prompt.text:
+        return f"{prompt.category}={prompt.text}"
+    return f"={prompt.text}" if "=" in prompt.text else prompt.text
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One machine's part of a job: the `number`-th of `count`, from 1."""
+
+    number: int
+    count: int
+
+    @property
+    def folder(self) -> str:
+        return f"shard-{self.number:03d}-of-{self.count:03d}"
+
+
+def parse_shard(text: str) -> Shard:
+    """ "2/8" -> the second of eight. Raises UsageError for anything else."""
+    number, _, count = text.partition("/")
+    if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= MAX_SHARDS:
+        return Shard(int(number), int(count))
+    raise UsageError(
+        f"--shard {text!r} is not a part of a job.",
+        hint=f"write 2/8 for the second of eight machines; at most {MAX_SHARDS}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JobConfig:
+    """Every option of `sa2va annotate`, named as on the command line, with its default.
+
+    The names are also the keys of a config file. Text fields that have their own syntax are
+    kept as the user wrote them: `jobs.checks` reads them before the first worker starts.
+    """
+
+    # What to annotate
+    inputs: tuple[str, ...] = ()
+    output: Path | None = None
+    null: bool = False
+    files_from: Path | None = None
+    manifest: Path | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    frames_as_video: bool = False
+    max_pixels: int | None = None
+
+    # What to ask
+    task: str = "segment"
+    prompts: tuple[Prompt, ...] = ()
+    regions: Path | None = None
+
+    # Which frames of a video
+    fps: float | None = None
+    every: int = 1
+    start: float = 0.0
+    end: float | None = None
+    max_frames: int | None = None
+
+    # Which model, and where it runs
+    model: str = "ByteDance/Sa2VA-4B"
+    revision: str | None = None
+    offline: bool = False
+    dtype: str = "auto"
+    attention: str = "auto"
+    runner: str = "multi_gpu"
+    devices: str = "auto"
+    workers_per_device: int = 1
+    item_timeout: float = 600.0
+    shard: str | None = None
+
+    # What comes out
+    formats: tuple[str, ...] = ("coco", "answers")
+    coco_segmentation: str = "rle"
+    min_score: float = 0.0
+    jsonl: str | None = None
+
+    # How to run
+    force: bool = False
+    retry_failed: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    json_log: bool = False

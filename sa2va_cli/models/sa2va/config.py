@@ -286,7 +286,7 @@ class _Section:
         value = default if value is None else value
         if not isinstance(value, dict):
             raise self._error(key, value, "an object")
-        return _Section(key, value)
+        return _Section(f"{key} of {self.name}", value)
 
     def size(self, key: str, default: int | None = None) -> int:
         value = self.values.get(key, default)

@@ -1,6 +1,6 @@
 """Where a model is: a folder, the built-in demo, or a name on the Hugging Face hub."""
 
-import os
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +9,7 @@ from sa2va_cli.errors import CheckpointError
 from sa2va_cli.models.sa2va.checkpoint_files import ALLOWED_FILES, fingerprint
 
 DEMO = "demo"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,16 @@ def demo_folder() -> Path:
 
 def looks_like_hub_name(name: str) -> bool:
     """`owner/model`, and nothing that is a path on any system."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and os.sep * 2 not in name
+    return HUB_NAME.fullmatch(name) is not None
 
 
-def download(name: str, revision: str | None, *, local_files_only: bool) -> Path:
+def download(
+    name: str,
+    revision: str | None,
+    *,
+    local_files_only: bool,
+    patterns: tuple[str, ...] = ALLOWED_FILES,
+) -> Path:
     """The snapshot folder of a hub model, fetched if it is not in the cache."""
     # Imported here: it costs most of a second, and a folder does not need it.
     from huggingface_hub import snapshot_download
@@ -62,7 +69,7 @@ def download(name: str, revision: str | None, *, local_files_only: bool) -> Path
             snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=list(ALLOWED_FILES),
+                allow_patterns=list(patterns),
                 local_files_only=local_files_only,
             )
         )
@@ -71,6 +78,15 @@ def download(name: str, revision: str | None, *, local_files_only: bool) -> Path
         at = f" at revision {revision}" if revision else ""
         raise CheckpointError(
             f"Cannot get model {name!r}{at}: {reason}",
-            hint="check the name, the network, HF_TOKEN for gated models, or give a local folder; "
-            "offline, only models that were downloaded before can be used",
+            hint="no such folder is here, so the hub was asked: check the name, the network and "
+            "HF_TOKEN for gated models; offline, only what was downloaded before can be used",
         ) from error
+
+
+def config_folder(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Path:
+    """A folder with at least config.json: all of a local checkpoint, one file of a hub model."""
+    if Path(name_or_path).expanduser().exists() or not looks_like_hub_name(name_or_path):
+        return locate(name_or_path, revision, local_files_only=local_files_only).folder
+    return download(
+        name_or_path, revision, local_files_only=local_files_only, patterns=("config.json",)
+    )

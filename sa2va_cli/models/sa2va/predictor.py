@@ -203,7 +203,8 @@ class Sa2VA:
 
     def _prompt_embeddings(self, generated: list[GeneratedAnswer]) -> Tensor:
         """(N, 1, C): one for each [SEG] of all answers, in order."""
-        return self.model.seg_bridge(torch.cat([one.seg_states for one in generated]))
+        states = torch.cat([one.seg_states for one in generated])
+        return self.model.seg_bridge(states.float())  # the bridge is kept in float32
 
     def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
         """(tiles, tokens_per_tile, D)."""

@@ -79,8 +79,8 @@ class Segmenter(nn.Module):
         features = self.image_encoder(sam_pixel_values)
         return FrameFeatures(
             coarse=features.coarse,
-            middle=self.mask_decoder.conv_s1(features.middle),
-            fine=self.mask_decoder.conv_s0(features.fine),
+            middle=self.mask_decoder.conv_s1(features.middle.float()),
+            fine=self.mask_decoder.conv_s0(features.fine.float()),
         )
 
     def decode_prompts(self, features: FrameFeatures, prompt_embeddings: Tensor) -> DecodedMasks:
@@ -101,6 +101,7 @@ class Segmenter(nn.Module):
         return self._decode(coarse, expanded, sparse)
 
     def _decode(self, coarse: Tensor, features: FrameFeatures, sparse: Tensor) -> DecodedMasks:
+        coarse = coarse.float()  # the decoder is kept in float32, see checkpoint.PRECISE_PARTS
         masks, ious, tokens, object_logits = self.mask_decoder(
             image_embeddings=coarse,
             image_positional_embeddings=self.prompt_tokens.image_positions(coarse),

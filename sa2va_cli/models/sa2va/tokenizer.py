@@ -1,5 +1,6 @@
 """The checkpoint's tokenizer, and the ids of the tokens that Sa2VA gives a meaning to."""
 
+import json
 from pathlib import Path
 
 from transformers import Qwen2Tokenizer
@@ -23,10 +24,7 @@ class Tokenizer:
             # The class is named: AutoTokenizer would ask about the published `auto_map`.
             self._tokenizer = Qwen2Tokenizer.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"The tokenizer in {folder} cannot be read: {error}.",
-                hint="download the checkpoint again",
-            ) from error
+            raise _unreadable(folder, error) from error
         self.vocab = self._tokenizer.get_vocab()
         self.context_token_id = self._required_id("<IMG_CONTEXT>")
         self.seg_token_id = self._required_id(SEG)
@@ -56,6 +54,7 @@ class Tokenizer:
 
 def _check_files(folder: Path) -> None:
     if (folder / "tokenizer.json").is_file():
+        _check_tokenizer_json(folder / "tokenizer.json")
         return
     missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
     if missing:
@@ -63,3 +62,20 @@ def _check_files(folder: Path) -> None:
             f"No tokenizer in {folder}: neither tokenizer.json nor {' and '.join(missing)}.",
             hint="copy the tokenizer files of the checkpoint into the folder",
         )
+
+
+def _check_tokenizer_json(path: Path) -> None:
+    """The tokenizers library has no error class of its own: look before it does."""
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+        whole = bool(model["vocab"]) and isinstance(model["merges"], list)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path.parent, error) from error
+    if not whole:
+        raise _unreadable(path.parent, "tokenizer.json has no vocabulary")
+
+
+def _unreadable(folder: Path, why: object) -> CheckpointError:
+    return CheckpointError(
+        f"The tokenizer in {folder} cannot be read: {why}.", hint="download the checkpoint again"
+    )

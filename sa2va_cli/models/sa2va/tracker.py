@@ -85,13 +85,13 @@ class Tracker:
         pointers = torch.stack(
             [frame.pointers for frame in (*self._conditioning, *newest_first)], dim=1
         )  # (N, P, C)
-        dtype, size = pointers.dtype, self._segmenter.config.memory_size
-        pointer_cells = pointers.unflatten(2, (-1, size)).flatten(1, 2)  # (N, P * C / D, D)
+        times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
+        dtype, size = times.dtype, self._segmenter.config.memory_size
+        pointer_cells = pointers.to(dtype).unflatten(2, (-1, size)).flatten(1, 2)  # (N, P*C/D, D)
         memory = torch.cat([*(cells.to(dtype) for cells, _ in spatial), pointer_cells], dim=1)
 
         side = self._segmenter.config.feature_side
         where = sine_positions(side, size, memory.device).to(dtype)
-        times = self._segmenter.memory_time_embedding.view(NUM_MEMORIES, size)
         positions = torch.cat(
             [
                 *(where + times[time] for _, time in spatial),

@@ -1,0 +1,92 @@
+"""`sa2va annotate`: folders and sentences in, masks out."""
+
+from typing import Any
+
+import typer
+
+from sa2va_cli.cli import options as o
+from sa2va_cli.cli.services import services_of
+from sa2va_cli.config import parse_prompt
+
+
+def annotate(
+    context: typer.Context,
+    inputs: o.Inputs = None,
+    output: o.Output = None,
+    prompts: o.PromptOption = None,
+    prompts_file: o.PromptsFile = None,
+    task: o.Task = None,
+    regions: o.Regions = None,
+    null: o.Null = None,
+    files_from: o.FilesFrom = None,
+    manifest: o.Manifest = None,
+    include: o.Include = None,
+    exclude: o.Exclude = None,
+    hidden: o.Hidden = None,
+    frames_as_video: o.FramesAsVideo = None,
+    max_pixels: o.MaxPixels = None,
+    fps: o.Fps = None,
+    every: o.Every = None,
+    start: o.Start = None,
+    end: o.End = None,
+    max_frames: o.MaxFrames = None,
+    model: o.Model = None,
+    revision: o.Revision = None,
+    offline: o.Offline = None,
+    dtype: o.Dtype = None,
+    attention: o.Attention = None,
+    devices: o.Devices = None,
+    workers_per_device: o.WorkersPerDevice = None,
+    item_timeout: o.ItemTimeout = None,
+    shard: o.ShardOption = None,
+    runner: o.Runner = None,
+    formats: o.Formats = None,
+    coco_segmentation: o.Segmentation = None,
+    min_score: o.MinScore = None,
+    jsonl: o.Jsonl = None,
+    config: o.ConfigFile = None,
+    force: o.Force = None,
+    retry_failed: o.RetryFailed = None,
+    dry_run: o.DryRun = None,
+    quiet: o.Quiet = None,
+    json_log: o.JsonLog = None,
+) -> None:
+    """Annotate images and videos: what your sentences name gets masks.
+
+    \b
+    sa2va annotate photos/ -p "the red car" -p "every person" -o out/
+    sa2va annotate clips/ -p "car=the red car" -o out/ --format youtube-vis
+    sa2va annotate photos/ --task caption -o out/ --format coco,overlay
+    find . -name '*.jpg' -print0 | sa2va annotate - -0 -p "a dog" -o out/ --jsonl -
+
+    The same command again does what is missing: new, changed and unfinished files.
+
+    Exit codes: 0 done, 1 fatal, 2 usage, 3 done but some items failed, 11 the folder is in
+    use, 130 and 143 interrupted.
+    """
+    given = {name: value for name, value in locals().items() if _is_given(value)}
+    from sa2va_cli.cli.annotate_job import annotate_job  # loads NumPy: not for --help
+    from sa2va_cli.jobs.config_file import make_config
+
+    del given["context"]
+    job = make_config(given.pop("config", None), _config_values(given))
+    raise typer.Exit(annotate_job(job, services_of(context)))
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value != []
+
+
+def _config_values(given: dict[str, Any]) -> dict[str, Any]:
+    """Options in the words and types of JobConfig."""
+    from sa2va_cli.jobs.prompt_file import read_prompts
+
+    prompts = tuple(parse_prompt(text) for text in given.pop("prompts", ()))
+    if "prompts_file" in given:
+        prompts += read_prompts(given.pop("prompts_file"))
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    if prompts:
+        values["prompts"] = prompts
+    if "formats" in values:
+        values["formats"] = (values["formats"],)
+    return values

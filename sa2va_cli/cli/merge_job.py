@@ -1,0 +1,25 @@
+"""Merging from folders to files: unite the stores, export, say what is missing."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+from sa2va_cli.exporters import ExportOptions, export_results, parse_formats
+from sa2va_cli.jobs.merge import merge_jobs
+from sa2va_cli.jobs.reader import StoreReader
+
+
+def merge_job(folders: Sequence[Path], output: Path, formats: str, options: ExportOptions) -> None:
+    """Talk goes to standard error. Raises Sa2vaError."""
+    names = tuple(dict.fromkeys([*parse_formats(formats), "failures"]))
+    merged = merge_jobs(folders, output)
+    for name in merged.missing_shards:
+        typer.echo(f"Warning: {name} is not among the parts.", err=True)
+    with closing(StoreReader(output)) as results:
+        exported = export_results(results, names, output, options)
+    counts = f"{merged.done} done, {merged.failed} failed, {merged.left} left"
+    typer.echo(f"{merged.stores} parts united in {output}: {counts}.", err=True)
+    for one in exported:
+        typer.echo(f"  {one.path}: {one.count} {one.unit}", err=True)

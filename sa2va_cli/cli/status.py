@@ -1,0 +1,28 @@
+"""`sa2va status`: how a job stands."""
+
+import json
+
+import typer
+
+from sa2va_cli.cli import options as o
+
+
+def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
+    """Show how far a job is: done, failed, left, how fast, and whether it runs.
+
+    \b
+    sa2va status out/
+    sa2va status out/ --json | jq .left
+    """
+    from sa2va_cli.jobs.status import job_folders, job_status  # loads NumPy: not for --help
+
+    statuses = [job_status(folder) for folder in job_folders(job_dir)]
+    if as_json:
+        whole = {
+            name: sum(getattr(one, name) for one in statuses)
+            for name in ("done", "failed", "left", "masks")
+        }
+        parts = [one.to_json() for one in statuses]
+        typer.echo(json.dumps(whole | {"running": any(s.running for s in statuses), "jobs": parts}))
+    else:
+        typer.echo("\n".join(one.text() for one in statuses))

@@ -1,0 +1,106 @@
+"""`--jsonl`: a line for each finished item, as soon as it is safely stored."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from sa2va_cli.errors import JobError, UsageError
+from sa2va_cli.exporters.filters import with_thresholds
+from sa2va_cli.exporters.item_json import (
+    answer_json,
+    header_json,
+    identity_json,
+    item_json,
+    summarise,
+)
+from sa2va_cli.exporters.numbers import dump_json
+from sa2va_cli.jobs.reader import StoreReader
+from sa2va_cli.results import ItemResult, ResultReader
+
+STDOUT = "-"
+
+
+class JsonlStream:
+    """Reads items back from the store and writes them. A reader that goes away ends only this."""
+
+    def __init__(
+        self, file: IO[str], job_dir: Path, min_score: float, say: Callable[[str], None]
+    ) -> None:
+        self._file = file
+        self._job_dir = job_dir
+        self._min_score = min_score
+        self._say = say
+        self._reader: StoreReader | None = None
+        self._open = True
+
+    def write(self, item: int) -> None:
+        """One line. Raises JobError when it cannot be written."""
+        if not self._open:
+            return
+        if self._reader is None:  # the store is made by the run
+            self._reader = StoreReader(self._job_dir)
+        line = item_line(self._reader.item(item), with_thresholds(self._reader, self._min_score))
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except BrokenPipeError:
+            self._open = False
+            self._say("nobody reads the JSON lines any more; the run goes on without them")
+            # What is buffered would be written again, and fail again, when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+        except OSError as error:
+            raise JobError(
+                f"Cannot write JSON lines: {error.strerror}.",
+                hint="free some space, then run the same command again",
+            ) from error
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+
+
+def item_line(item: ItemResult, results: ResultReader) -> str:
+    """Everything about an image; about a video all but its masks, which may be millions."""
+    masks = results.masks(item.item_id)
+    if item.kind == "image":
+        return item_json(item, masks)
+    summaries = summarise(item, masks)
+    answers = [answer_json(answer) for answer in item.answers]
+    objects = [
+        identity_json(record)
+        | {"prompt_idx": record.prompt_idx}
+        | summaries[record.obj_id].to_json(item.kind)
+        for record in item.objects
+    ]
+    return dump_json(header_json(item) | {"answers": answers, "objects": objects})
+
+
+@contextmanager
+def jsonl_stream(
+    target: str, job_dir: Path, min_score: float, say: Callable[[str], None]
+) -> Iterator[JsonlStream]:
+    """A stream to a file, which is added to, or to standard output for "-"."""
+    with _opened(target) as file:
+        stream = JsonlStream(file, job_dir, min_score, say)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[IO[str]]:
+    if target == STDOUT:
+        yield sys.stdout
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(target).open("a", encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(
+                f"Cannot write {target}: {error.strerror}.", hint="give another --jsonl file"
+            ) from error
+        yield file

@@ -1,0 +1,58 @@
+"""What every exporter is: options in, results read from the store, files out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sa2va_cli.errors import UsageError
+from sa2va_cli.results import ResultReader
+
+CocoSegmentation = Literal["rle", "polygon"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What a user may choose about the files; the same for every format that it touches."""
+
+    coco_segmentation: CocoSegmentation = "rle"
+    min_score: float = 0.0  # masks under it count as "not there"
+    workers: int = 0  # threads that encode pictures; 0: one for each processor
+
+    def __post_init__(self) -> None:
+        if self.coco_segmentation not in ("rle", "polygon"):
+            raise UsageError(
+                f"Unknown COCO segmentation {self.coco_segmentation!r}.",
+                hint="choose rle (exact, small) or polygon (editable)",
+            )
+        if not 0.0 <= self.min_score <= 1.0:  # also refuses NaN
+            raise UsageError(
+                f"--min-score {self.min_score} is not between 0 and 1.",
+                hint="0 keeps every mask; 0.5 drops those the model doubts",
+            )
+
+
+DEFAULT_OPTIONS = ExportOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote, and what its reader should know about it."""
+
+    path: Path  # the file, or the folder when there are many
+    count: int  # how many of `unit`
+    unit: str  # "annotations", "pictures", …
+    notes: tuple[str, ...] = ()  # what the format leaves out, which pictures could not be read
+
+    def text(self) -> str:
+        """For people: `out/masks: 12 mask pictures`, and the notes below it."""
+        return "\n  ".join([f"{self.path}: {self.count} {self.unit}", *self.notes])
+
+
+class Exporter(Protocol):
+    """One output format. The same results and options give the same bytes."""
+
+    def __init__(self, options: ExportOptions) -> None: ...
+
+    def export(self, results: ResultReader, out_dir: Path) -> Exported:
+        """Write into `out_dir`, which is made; raises JobError when that cannot be done."""
+        ...

@@ -1,0 +1,100 @@
+"""COCO instance segmentation of the images: one annotations.json, as every consumer wants it."""
+
+from pathlib import Path
+from typing import Any
+
+from sa2va_cli.exporters.base import Exported, ExportOptions
+from sa2va_cli.exporters.categories import Categories
+from sa2va_cli.exporters.files import OutputFolder
+from sa2va_cli.exporters.filters import with_thresholds
+from sa2va_cli.exporters.json_document import JsonDocument, json_document
+from sa2va_cli.exporters.numbers import score_json
+from sa2va_cli.exporters.polygons import coco_polygons
+from sa2va_cli.masks import rle_area, rle_bbox
+from sa2va_cli.results import ItemResult, MaskRecord, ObjectRecord, ResultReader
+
+HEAD: dict[str, Any] = {
+    "info": {"description": "Annotated by sa2va", "version": "1.0"},
+    "licenses": [],
+}
+
+
+class CocoExporter:
+    """Ids count up from 1 in the order of item ids; images without objects are listed too."""
+
+    file_name = "annotations.json"
+
+    def __init__(self, options: ExportOptions) -> None:
+        self._options = options
+
+    def export(self, results: ResultReader, out_dir: Path) -> Exported:
+        results = with_thresholds(results, self._options.min_score)
+        categories = Categories(results)
+        path = OutputFolder(out_dir).path(self.file_name)
+        videos = 0
+        with json_document(path, ("images", "annotations", "categories"), HEAD) as document:
+            for item in results.items():
+                if item.kind == "image":
+                    self._append_image(document, item, results, categories)
+                else:
+                    videos += 1
+            for category in categories:
+                document.append("categories", category.to_json())
+            count = document.counts["annotations"]
+        notes = (f"{videos} videos are not in {self.file_name}: use youtube-vis",) if videos else ()
+        return Exported(path, count, "annotations", notes)
+
+    def _append_image(
+        self,
+        document: JsonDocument,
+        item: ItemResult,
+        results: ResultReader,
+        categories: Categories,
+    ) -> None:
+        image_id = document.counts["images"] + 1
+        document.append("images", image_json(image_id, item))
+        prompts = {answer.prompt_idx: answer.prompt for answer in item.answers}
+        objects = {record.obj_id: record for record in item.objects}
+        for mask in results.masks(item.item_id):
+            if not rle_area(mask.rle):
+                continue  # looked for, not there: answers.jsonl tells
+            record = objects[mask.obj_id]
+            ids = {
+                "id": document.counts["annotations"] + 1,
+                "image_id": image_id,
+                "category_id": categories.id_of(record),
+            }
+            sentence = prompts.get(record.prompt_idx, record.label)
+            document.append(
+                "annotations", ids | self._mask_json(mask) | object_json(record, mask, sentence)
+            )
+
+    def _mask_json(self, mask: MaskRecord) -> dict[str, Any]:
+        polygon = self._options.coco_segmentation == "polygon"
+        return {
+            "segmentation": coco_polygons(mask.rle) if polygon else mask.rle,
+            "area": rle_area(mask.rle),
+            "bbox": rle_bbox(mask.rle),
+            "iscrowd": 0,
+        }
+
+
+def image_json(image_id: int, item: ItemResult) -> dict[str, Any]:
+    return {
+        "id": image_id,
+        "file_name": item.item_id,
+        "height": item.height,
+        "width": item.width,
+    }
+
+
+def object_json(record: ObjectRecord, mask: MaskRecord, sentence: str) -> dict[str, Any]:
+    """What the model was asked and how sure it is; consumers that do not know these skip them."""
+    return {
+        "score": score_json(mask.score),
+        "object_score": score_json(mask.object_score),
+        "seg_probability": score_json(record.seg_probability),
+        "obj_id": record.obj_id,
+        "label": record.label,
+        "caption": sentence,
+    }

@@ -1,0 +1,125 @@
+"""Annotate one opened item: the model answers here, its masks are encoded behind it in a thread."""
+
+import queue
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from sa2va_cli.jobs.annotator import Annotator
+from sa2va_cli.jobs.messages import Finished, FromWorker, Masks, Thinking
+from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
+from sa2va_cli.jobs.records import mask_records, read_answers
+from sa2va_cli.media.prefetch import prefetch
+from sa2va_cli.media.video import Frame
+from sa2va_cli.results import FrameMasks, ItemResult, MaskRecord, Prediction
+from sa2va_cli.tasks import Task
+
+Send = Callable[[FromWorker], None]
+FRAMES_AHEAD = 4  # decoded frames that wait for the model: 25 MB each at 4K
+RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
+MASKS_A_MESSAGE = 64
+SIGN_OF_LIFE_SECONDS = 1.0
+
+
+class Behind:
+    """A thread that does what is put into it, in order; when full, the model waits."""
+
+    def __init__(self) -> None:
+        self._todo: queue.Queue[Callable[[], None] | None] = queue.Queue(RESULTS_BEHIND)
+        self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
+        self._thread.start()
+
+    def do(self, work: Callable[[], None]) -> None:
+        self._todo.put(work)
+
+    def finish(self) -> None:
+        """Return when everything is done."""
+        self._todo.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while work := self._todo.get():
+            work()
+
+
+class ItemAnnotator:
+    """Puts opened items to the model, and sends what comes of it."""
+
+    def __init__(self, annotator: Annotator, task: Task, send: Send) -> None:
+        self._annotator = annotator
+        self._task = task
+        self._send = send
+        self._behind = Behind()
+
+    def finish(self) -> None:
+        self._behind.finish()
+
+    def image(self, opened: OpenedImage) -> None:
+        self._send(Thinking(opened.work.item))
+        questions = [exchange.question for exchange in opened.asked]
+        predictions = self._annotator.answer_image(opened.pixels, questions)
+        self._behind.do(lambda: self._send_image(opened, predictions))
+
+    def video(self, opened: OpenedVideo) -> None:
+        """Nothing is sent as finished unless every frame went through."""
+        self._send(Thinking(opened.work.item))
+        questions = [exchange.question for exchange in opened.asked]
+        numbers = array("q")  # of the frames that the model was given, in the file
+        batch = MaskBatch(opened.work.item, self._send)
+        ahead = closing(prefetch(opened.video, FRAMES_AHEAD))  # type: ignore[type-var]
+        with opened.video, ahead as frames:
+            spoken = self._annotator.answer_video(_pixels(frames, numbers), questions)
+            answers, objects = read_answers(self._task, opened.asked, spoken.answers)
+            for masks in spoken:
+                numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
+                self._behind.do(lambda masks=numbered: batch.add(masks))  # type: ignore[misc]
+            # Without objects the model leaves most frames unread.
+            seen = len(numbers) if objects else len(opened.video.info.selected)
+            result = replace(video_result(opened, seen), answers=answers, objects=objects)
+        self._behind.do(lambda: batch.finish(result))
+
+    def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:
+        answers, objects = read_answers(
+            self._task, opened.asked, [prediction.answer for prediction in predictions]
+        )
+        masks: list[MaskRecord] = []
+        for prediction in predictions:
+            for frame in prediction.frames:
+                masks += mask_records(frame, first_obj_id=len(masks) + 1)
+        result = replace(image_result(opened), answers=answers, objects=objects)
+        self._send(Finished(opened.work.item, result, tuple(masks)))
+
+
+class MaskBatch:
+    """Collects the masks of a video's frames and sends them by the handful."""
+
+    def __init__(self, item: int, send: Send) -> None:
+        self._item = item
+        self._send = send
+        self._masks: list[MaskRecord] = []
+        self._frames = 0
+        self._last_sign = time.monotonic()
+
+    def add(self, masks: FrameMasks) -> None:
+        self._masks += mask_records(masks)
+        self._frames += 1
+        if len(self._masks) >= MASKS_A_MESSAGE:
+            self._send(Masks(self._item, tuple(self._masks)))
+            self._masks = []
+        if time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS:
+            self._send(Thinking(self._item, self._frames))
+            self._last_sign = time.monotonic()
+
+    def finish(self, result: ItemResult) -> None:
+        self._send(Finished(self._item, result, tuple(self._masks)))
+
+
+def _pixels(frames: Iterator[Frame], numbers: "array[int]") -> Iterator[np.ndarray]:
+    for frame in frames:
+        numbers.append(frame.frame_idx)
+        yield frame.pixels

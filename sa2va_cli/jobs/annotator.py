@@ -1,0 +1,51 @@
+"""What a job needs of a model: nothing more, so that tests bring their own."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+
+
+class VideoAnswers(Protocol):
+    """The answers at once, the masks as the frames go by."""
+
+    @property
+    def answers(self) -> Sequence[Answer]: ...
+
+    def __iter__(self) -> Iterator[FrameMasks]:
+        """One for each frame, with all N objects: every [SEG] of all answers, in order."""
+        ...
+
+
+class Annotator(Protocol):
+    """A loaded model on one device. Pictures are (H, W, 3) uint8 RGB, upright."""
+
+    def answer_image(
+        self, image: np.ndarray, questions: Sequence[Question]
+    ) -> Sequence[Prediction]: ...
+
+    def answer_video(
+        self, frames: Iterable[np.ndarray], questions: Sequence[Question]
+    ) -> VideoAnswers: ...
+
+
+class Loader(Protocol):
+    """Makes an Annotator, in the worker's process: it is pickled on its way there."""
+
+    def __call__(self, device: str) -> Annotator:
+        """Raises a Sa2vaError if the weights do not make a model: then no worker can."""
+        ...
+
+
+class ModelSource(Protocol):
+    """A model that is named, not loaded: what the parent process knows of it."""
+
+    def prepare(self) -> tuple[str, Loader]:
+        """Check that it can be loaded, fetch what is missing, all without torch.
+
+        Returns a string that names exactly these weights, and what loads them. Raises
+        CheckpointError or UsageError.
+        """
+        ...

@@ -1,0 +1,40 @@
+"""Values that no run could use, told before anything is done."""
+
+import os
+from pathlib import Path
+
+from sa2va_cli.config import JobConfig
+from sa2va_cli.errors import UsageError
+
+
+def check_values(config: JobConfig) -> None:
+    """Raises UsageError for the first value that is out of its range or against another one."""
+    checks = (
+        (
+            config.max_pixels is None or config.max_pixels >= 1,
+            f"--max-pixels {config.max_pixels}",
+            "give width times height of the largest picture to open",
+        ),
+        (
+            config.item_timeout > 0,
+            f"--item-timeout {config.item_timeout}",
+            "give seconds; the default of 600 suits most machines",
+        ),
+    )
+    for fine, option, hint in checks:
+        if not fine:
+            raise UsageError(f"{option} cannot be used.", hint=hint)
+    for prompt in config.prompts:
+        if not prompt.text:
+            raise UsageError(
+                "There is an empty prompt.", hint='write what to look for: -p "the red car"'
+            )
+
+
+def check_output(output: Path) -> None:
+    """The job folder is one, or can be made. Raises UsageError; writes nothing."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"The output {output} is not a folder.", hint="name a folder with -o")
+    existing = next(folder for folder in (output, *output.resolve().parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"You may not write to {existing}.", hint="name another folder with -o")

@@ -1,0 +1,65 @@
+"""Which settings the results of a job depend on, and how two sets of them differ."""
+
+import hashlib
+import json
+from typing import Any
+
+from sa2va_cli.config import JobConfig, spell_prompt
+
+Settings = dict[str, Any]  # JSON values by option name
+
+# Options that change results. The others say where and how fast, or what is made of the results.
+RESULT_OPTIONS = (
+    "task",
+    "regions",
+    "fps",
+    "every",
+    "start",
+    "end",
+    "max_frames",
+    "max_pixels",
+    "model",
+    "dtype",
+)
+MAX_SHOWN = 120  # letters of a value in a sentence
+
+
+def job_settings(config: JobConfig, model_revision: str) -> Settings:
+    """Everything that an item's result depends on, except the item."""
+    settings = {name: _plain(getattr(config, name)) for name in RESULT_OPTIONS}
+    settings["prompts"] = [spell_prompt(prompt) for prompt in config.prompts]
+    settings["model_revision"] = model_revision
+    return settings
+
+
+def dump_settings(settings: Settings) -> str:
+    """The same text for the same settings."""
+    return json.dumps(settings, sort_keys=True, ensure_ascii=True)
+
+
+def fingerprint(settings: Settings) -> str:
+    return hashlib.sha256(dump_settings(settings).encode()).hexdigest()[:16]
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """ "prompts: … -> …" for each setting that is not the same, sorted by name."""
+    return [
+        f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and not _same_weights(name, old, new)
+    ]
+
+
+def _same_weights(name: str, old: Settings, new: Settings) -> bool:
+    """A model that was moved or renamed is still the same model."""
+    return name == "model" and old.get("model_revision") == new.get("model_revision")
+
+
+def _plain(value: object) -> Any:
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _show(value: object) -> str:
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    text = text if value not in (None, []) else "none"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

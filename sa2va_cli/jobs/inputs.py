@@ -1,0 +1,63 @@
+"""From the inputs of a config to what is there: lists are read, folders are searched."""
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from sa2va_cli.config import JobConfig
+from sa2va_cli.errors import UsageError
+from sa2va_cli.media.discover import Discovery, DiscoverOptions, GivenPath, discover
+from sa2va_cli.media.listing import read_manifest, read_paths
+
+STDIN = "-"
+
+
+def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None) -> Discovery:
+    """Everything that the config asks for; the job's own folder is never an input.
+
+    Raises UsageError when nothing is asked for, or an input lies in the job's folder.
+    """
+    given = _given_paths(config, stdin or sys.stdin.buffer)
+    if not given:
+        raise UsageError(
+            "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
+        )
+    _check_apart(given, job_dir)
+    options = DiscoverOptions(
+        include=config.include,
+        exclude=config.exclude,
+        frames_as_video=config.frames_as_video,
+        hidden=config.hidden,
+        skip_folders=(os.fspath(job_dir),),
+    )
+    return discover(given, options)
+
+
+def _given_paths(config: JobConfig, stdin: BinaryIO) -> list[GivenPath]:
+    given: list[GivenPath] = []
+    for text in config.inputs:
+        given += read_paths(stdin, config.null) if text == STDIN else [GivenPath(text)]
+    if config.files_from:
+        with config.files_from.open("rb") as file:
+            given += read_paths(file, config.null)
+    if config.manifest:
+        given += read_manifest(config.manifest)
+    return given
+
+
+def _check_apart(given: list[GivenPath], job_dir: Path) -> None:
+    """Results must not become inputs."""
+    job = os.path.realpath(job_dir)
+    real_folders: dict[str, str] = {}  # of many files in few folders
+    for path in given:
+        whole = Path(path.base, path.path)
+        folder = os.fspath(whole.parent)
+        if folder not in real_folders:
+            real_folders[folder] = os.path.realpath(folder)
+        real = os.path.normpath(f"{real_folders[folder]}{os.sep}{whole.name}")
+        if real == job or real.startswith(job + os.sep):
+            raise UsageError(
+                f"The input {path.path} lies in the output folder {job_dir}.",
+                hint="give an output folder outside of what is annotated",
+            )

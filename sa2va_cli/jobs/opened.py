@@ -1,0 +1,114 @@
+"""Open an item ahead of the model: its pixels, or its first frames, and what to ask about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sa2va_cli.config import Prompt
+from sa2va_cli.errors import MediaError, Sa2vaError
+from sa2va_cli.jobs.messages import WorkItem
+from sa2va_cli.jobs.records import Exchange, exchanges
+from sa2va_cli.media.image import load_image
+from sa2va_cli.media.video import FrameSampling, Video, open_video
+from sa2va_cli.results import ItemResult
+from sa2va_cli.tasks import Task, get_task
+from sa2va_cli.tasks.region_source import RegionSource, open_regions
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is asked of every item, and how its file is read. Travels to the workers."""
+
+    task: str
+    prompts: tuple[Prompt, ...]
+    regions: Path | None
+    sampling: FrameSampling
+    max_pixels: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    work: WorkItem
+    asked: Sequence[Exchange]
+    pixels: np.ndarray  # (H, W, 3) uint8
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedVideo:
+    work: WorkItem
+    asked: Sequence[Exchange]
+    video: Video
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    work: WorkItem
+    reason: str
+
+
+Opened = OpenedImage | OpenedVideo | Unopened
+
+
+def in_one_line(error: BaseException) -> str:
+    """A message and its hint, as the reason of a failure."""
+    return " ".join(str(error).replace("\nHint: ", " Hint: ").split())
+
+
+class Opener:
+    """Opens one item after another; what is wrong with a file is told, not raised."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self.task: Task = get_task(asking.task)
+        self._regions: RegionSource | None = (
+            open_regions(asking.regions) if asking.regions else None
+        )
+
+    def open(self, work: WorkItem) -> Opened:
+        try:
+            if work.media.media_kind == "image":
+                return self._open_image(work)
+            return OpenedVideo(
+                work, self._ask(work), open_video(work.media.path, self._asking.sampling)
+            )
+        except Sa2vaError as error:
+            return Unopened(work, in_one_line(error))
+
+    def _open_image(self, work: WorkItem) -> Opened:
+        limit = self._asking.max_pixels
+        loaded = (
+            load_image(work.media.path, limit) if limit is not None else load_image(work.media.path)
+        )
+        return OpenedImage(work, self._ask(work), loaded.pixels, loaded.notes)
+
+    def _ask(self, work: WorkItem) -> Sequence[Exchange]:
+        media = work.media
+        regions = self._regions.regions(media.item_id) if self._regions else ()
+        if self.task.needs_region and not regions:
+            raise MediaError("There is no region for this picture.")
+        prompts = media.prompts or self._asking.prompts
+        return exchanges(self.task, prompts, media.media_kind, regions)
+
+
+def image_result(opened: OpenedImage) -> ItemResult:
+    """Everything about the item but what the model says."""
+    media, (height, width) = opened.work.media, opened.pixels.shape[:2]
+    return ItemResult(media.item_id, media.path, "image", height, width, notes=opened.notes)
+
+
+def video_result(opened: OpenedVideo, num_frames: int) -> ItemResult:
+    """The same for a video of which `num_frames` were looked at; call it after the last frame."""
+    media, info = opened.work.media, opened.video.info
+    return ItemResult(
+        media.item_id,
+        media.path,
+        "video",
+        info.height,
+        info.width,
+        num_frames=num_frames,
+        fps=info.fps,
+        notes=opened.video.notes,
+    )

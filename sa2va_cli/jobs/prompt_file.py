@@ -1,0 +1,93 @@
+"""Prompts from a file: plain lines, YAML, JSON or CSV."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sa2va_cli.config import Prompt, parse_prompt
+from sa2va_cli.errors import UsageError
+
+SUFFIXES = (".txt", ".yaml", ".yml", ".json", ".csv")
+
+
+def read_prompts(path: Path) -> tuple[Prompt, ...]:
+    """All prompts of a file, in its order. Raises UsageError for anything else than prompts.
+
+    - txt: one a line; empty lines and lines that begin with # are left out;
+    - yaml, json: a list of prompts, or categories with a sentence or a list of sentences;
+    - csv: columns `category` and `prompt`, or one column of prompts without a heading.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(
+            f"Prompts in a {suffix or 'nameless'} file cannot be read.",
+            hint=f"use one of {', '.join(SUFFIXES)}",
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        prompts = _parse(text, suffix, str(path))
+    except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
+        raise UsageError(f"Cannot read prompts from {path}: {error}.") from error
+    if not prompts:
+        raise UsageError(f"{path} holds no prompt.", hint="write one a line")
+    return prompts
+
+
+def prompts_from(value: Any, where: str) -> tuple[Prompt, ...]:
+    """Prompts as YAML and JSON write them: text, a list, or categories with their sentences."""
+    if isinstance(value, str):
+        return (parse_prompt(value),)
+    if isinstance(value, dict):
+        return tuple(
+            Prompt(str(category), _sentence(sentence, where))
+            for category, sentences in value.items()
+            for sentence in (sentences if isinstance(sentences, list) else [sentences])
+        )
+    if isinstance(value, list):
+        return tuple(prompt for one in value for prompt in prompts_from(one, where))
+    raise UsageError(
+        f"{where} holds {value!r}, which is no prompt.",
+        hint='write a list of sentences, or "category: sentence" lines',
+    )
+
+
+def _sentence(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    raise UsageError(
+        f"{where} holds {value!r}, which is no sentence.", hint="put numbers in quotation marks"
+    )
+
+
+def _parse(text: str, suffix: str, where: str) -> tuple[Prompt, ...]:
+    if suffix in (".yaml", ".yml"):
+        return prompts_from(yaml.safe_load(text) or [], where)
+    if suffix == ".json":
+        return prompts_from(json.loads(text), where)
+    if suffix == ".csv":
+        return _parse_csv(text, where)
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(parse_prompt(line) for line in lines if line and not line.startswith("#"))
+
+
+def _parse_csv(text: str, where: str) -> tuple[Prompt, ...]:
+    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    if not rows:
+        return ()
+    heading = [cell.strip().lower() for cell in rows[0]]
+    if "prompt" not in heading:
+        if len(heading) > 1:
+            raise UsageError(
+                f"{where} has no column `prompt`.", hint="name the columns: category,prompt"
+            )
+        return tuple(parse_prompt(row[0]) for row in rows)
+    sentence = heading.index("prompt")
+    category = heading.index("category") if "category" in heading else sentence
+    return tuple(
+        Prompt(row[category].strip() or row[sentence].strip(), row[sentence].strip())
+        for row in rows[1:]
+    )

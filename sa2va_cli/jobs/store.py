@@ -1,0 +1,179 @@
+"""The results of a job, written by one process: the parent of the workers.
+
+Rows pile up in one transaction until `commit`. Readers see an item with its done mark or not
+at all; masks of a long video are written as they come and stay invisible until then.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sa2va_cli.errors import JobError
+from sa2va_cli.jobs.schema import DONE, FAILED, create_or_open, open_existing, store_path
+from sa2va_cli.masks import Rle
+from sa2va_cli.results import ItemResult, MaskRecord
+
+# Outcomes of an attempt. Only crashes and hangs count against an item.
+CRASHED, HUNG, RELEASED = "crashed", "hung", "released"
+
+
+class JobStore:
+    """Open for writing. All methods raise JobError when the disk is full or fails."""
+
+    def __init__(
+        self, job_dir: Path, connection: sqlite3.Connection, guard: Callable[[], None]
+    ) -> None:
+        self.job_dir = job_dir
+        self.connection = connection
+        self._guard = guard
+
+    @classmethod
+    def open(cls, job_dir: Path, guard: Callable[[], None] = lambda: None) -> "JobStore":
+        """The store of a folder; both are made when they are not there.
+
+        `guard` raises when the folder is no longer ours; it is asked before every commit.
+        """
+        with disk_errors(job_dir):
+            job_dir.mkdir(parents=True, exist_ok=True)
+            return cls(job_dir, create_or_open(store_path(job_dir)), guard)
+
+    @classmethod
+    def peek(cls, job_dir: Path) -> "JobStore":
+        """The store as it is, for looking only; an empty one when there is none. Makes no file."""
+        path = store_path(job_dir)
+        connection = open_existing(path) if path.is_file() else create_or_open(":memory:")
+        return cls(job_dir, connection, lambda: None)
+
+    def close(self) -> None:
+        """Drop what was not committed."""
+        if self.connection.in_transaction:
+            self.connection.rollback()
+        self.connection.close()
+
+    def commit(self) -> None:
+        with disk_errors(self.job_dir):
+            if self.connection.in_transaction:
+                self._guard()
+                self.connection.execute("COMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection, inside the running transaction; nothing is committed here."""
+        with disk_errors(self.job_dir):
+            if not self.connection.in_transaction:
+                self.connection.execute("BEGIN IMMEDIATE")
+            yield self.connection
+
+    def meta(self, name: str) -> str | None:
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        with self.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def begin(self, item: int, device: str) -> None:
+        """An attempt starts. Left open when this process is killed: `interruptions` counts it."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO attempts (item, attempt, device, started) SELECT ?, "
+                "1 + coalesce(max(attempt), 0), ?, ? FROM attempts WHERE item = ?",
+                (item, device, time.time(), item),
+            )
+
+    def add_masks(self, item: int, masks: Iterable[MaskRecord]) -> None:
+        with self.writing() as connection:
+            connection.executemany(
+                "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (item, m.frame_idx, m.obj_id, *_rle_row(m.rle), m.score, m.object_score)
+                    for m in masks
+                ),
+            )
+
+    def finish(self, item: int, result: ItemResult) -> None:
+        """All of an item but its masks, which are there already, and the done mark."""
+        with self.writing() as connection:
+            connection.executemany(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (item, a.prompt_idx, a.category, a.prompt, a.question, a.text, a.raw_text)
+                    for a in result.answers
+                ),
+            )
+            connection.executemany(
+                "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (item, o.obj_id, o.prompt_idx, o.category, o.label, o.seg_probability)
+                    for o in result.objects
+                ),
+            )
+            connection.execute(
+                "UPDATE items SET state = ?, height = ?, width = ?, num_frames = ?, fps = ?, "
+                "notes = ? WHERE item = ?",
+                (DONE, *_shape_row(result), json.dumps(result.notes), item),
+            )
+            self.end_attempt(item, DONE)
+
+    def fail(self, item: int, reason: str, outcome: str = FAILED) -> int:
+        """The item is given up, with a reason a person understands; how often it was tried."""
+        with self.writing() as connection:
+            self.drop_rows(item)
+            self.end_attempt(item, outcome, reason)
+            connection.execute(
+                "INSERT OR REPLACE INTO failures SELECT ?, ?, count(*) FROM attempts "
+                "WHERE item = ? AND outcome IN (?, ?, ?)",
+                (item, reason, item, FAILED, CRASHED, HUNG),
+            )
+            connection.execute("UPDATE items SET state = ? WHERE item = ?", (FAILED, item))
+            query = "SELECT attempts FROM failures WHERE item = ?"
+            return int(connection.execute(query, (item,)).fetchone()[0])
+
+    def give_back(self, item: int, outcome: str, reason: str = "") -> None:
+        """The item is to be done again, by another worker or another run."""
+        with self.writing():
+            self.drop_rows(item)
+            self.end_attempt(item, outcome, reason)
+
+    def blamed(self, item: int) -> int:
+        """How many workers died or hung over this item, in this run and those before."""
+        query = "SELECT count(*) FROM attempts WHERE item = ? AND outcome IN (?, ?)"
+        return int(self.connection.execute(query, (item, CRASHED, HUNG)).fetchone()[0])
+
+    def end_attempt(self, item: int, outcome: str, reason: str = "") -> None:
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = ?, reason = ?, seconds = ? - started "
+                "WHERE item = ? AND outcome IS NULL",
+                (outcome, reason, time.time(), item),
+            )
+
+    def drop_rows(self, item: int) -> None:
+        with self.writing() as connection:
+            for table in ("answers", "objects", "masks"):
+                connection.execute(f"DELETE FROM {table} WHERE item = ?", (item,))
+
+
+def _rle_row(rle: Rle) -> tuple[int, int, str]:
+    height, width = rle["size"]
+    return height, width, rle["counts"]
+
+
+def _shape_row(result: ItemResult) -> tuple[int, int, int, float | None]:
+    return result.height, result.width, result.num_frames, result.fps
+
+
+@contextmanager
+def disk_errors(job_dir: Path) -> Iterator[None]:
+    """A full or failing disk, as an error that people understand."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        raise JobError(
+            f"Cannot write to {job_dir}: {error}.",
+            hint="free some space or check the disk, then run the same command again; "
+            "everything done so far is kept",
+        ) from error

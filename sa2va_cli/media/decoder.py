@@ -1,0 +1,331 @@
+"""The program that decodes one video file and writes its frames to a pipe.
+
+It runs in a process of its own (see video_file), because decoders hang, crash and leak. Messages
+are a line of JSON, then, for a frame, its pixels. It ends when its parent does: that is when the
+standard input closes.
+"""
+
+import json
+import os
+import struct
+import sys
+import threading
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from sa2va_cli.media.frames import Request, VideoInfo
+
+THREADS = 2  # a decoder beside each worker: more would take the cores from each other
+MAX_PIXELS = 2**28
+# decord decodes ahead without limit when its frames are not fetched fast enough, and a model never
+# does (https://github.com/dmlc/decord/issues/208): it only gets clips that fit into memory whole.
+DECORD_BYTES = 64 * 2**20
+_ATTACHED_PIC = 0x400  # the cover of an album is no video
+_DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
+SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
+ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
+
+
+class UndecodableError(Exception):
+    """There is nothing to decode; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """All frames of a file, in the order of presentation, found by reading packets only."""
+
+    stamps: array  # "q", presentation stamps in units of the time base
+    times: array  # "d", seconds from the first frame
+    declared: int | None
+    fps: float | None
+
+
+class _Pipe:
+    """The way to the parent."""
+
+    def __init__(self) -> None:
+        self.file = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
+        os.dup2(2, 1)  # whatever a library prints must not end up between the messages
+
+    def send(self, kind: str, **fields: Any) -> None:
+        self.file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+        self.file.flush()
+
+    def send_frame(self, frame_idx: int, time: float, pixels: np.ndarray) -> None:
+        shape = {"height": pixels.shape[0], "width": pixels.shape[1]}
+        self.file.write(
+            json.dumps({"kind": "frame", "idx": frame_idx, "time": time, **shape}).encode() + b"\n"
+        )
+        self.file.write(np.ascontiguousarray(pixels).data)
+        self.file.flush()
+
+
+def main() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    av.logging.set_level(None)
+    request = Request.from_json(sys.argv[1])
+    pipe = _Pipe()
+    try:
+        _decode(request, pipe)
+    except UndecodableError as error:
+        pipe.send("error", reason=str(error))
+    except BrokenPipeError:  # the parent wants no more
+        os._exit(1)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _decode(request: Request, pipe: _Pipe) -> None:
+    path = str(Path(request.path).absolute())  # a name like "concat:x" must not become a protocol
+    index = _read_index(path, pipe)
+    first, turn = _first_frame(path)
+    info = VideoInfo(
+        width=first.shape[1],
+        height=first.shape[0],
+        fps=index.fps,
+        duration=index.times[-1] + (1 / index.fps if index.fps else 0.0),
+        declared_frames=index.declared,
+        num_frames=len(index.times),
+        selected=tuple(request.sampling.select(index.times)),
+    )
+    pipe.send("info", info=asdict(info))
+    wanted: Sequence[int] = info.selected[request.skip :]
+    notes = [turn.note] if turn.note else []
+    reader = None
+    fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
+    if request.use_decord and fits_decord and not turn.note:
+        reader, note = _open_decord(path, len(index.times), first)
+        notes.extend(note)
+    if reader is not None:
+        wanted = _send_decord(reader, wanted, index, pipe)
+        del reader
+    if wanted:
+        notes.extend(_send_pyav(path, wanted, index, _Output(pipe, first.shape[:2], turn)))
+    pipe.send("end", notes=notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How stored frames become upright: transposed first, then mirrored."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+    note: str = ""  # when there is no such way
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> "Turn":
+        """From the display matrix (x' = a x + c y, y' = b x + d y) that cameras write."""
+        data = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+        if data is None:
+            return cls()
+        a, b, _, c, d, *_ = struct.unpack("=9i", data[:36])
+        if b == c == 0:
+            return cls(False, a < 0, d < 0)
+        if a == d == 0:
+            return cls(True, c < 0, b < 0)
+        return cls(note="players turn it by an odd angle; frames are taken as they are stored")
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3) as stored -> upright."""
+        pixels = pixels.swapaxes(0, 1) if self.transpose else pixels
+        return pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+
+
+def _open_video(path: str) -> tuple[Any, Any]:
+    """The container and its main video stream."""
+    try:
+        container = av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError) as error:
+        raise UndecodableError(f"it does not open: {error.strerror or error}") from None
+    streams = [s for s in container.streams.video if not s.disposition & _ATTACHED_PIC]
+    if streams:
+        stream = container.streams.best("video") or streams[0]
+        stream.thread_type = "AUTO"
+        stream.thread_count = THREADS
+        return container, stream if stream in streams else streams[0]
+    if container.streams.audio:
+        raise UndecodableError("it has no video stream, only sound")
+    raise UndecodableError("it has no video stream")
+
+
+def _read_index(path: str, pipe: _Pipe) -> _Index:
+    """Count the frames and learn when each is shown, without decoding any."""
+    container, stream = _open_video(path)
+    stamps = array("q")
+    with container:
+        for packet in _packets(container, stream, []):
+            if packet.size and not packet.is_discard:
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                stamps.append(len(stamps) if stamp is None else stamp)
+                if len(stamps) % 10_000 == 0:
+                    pipe.send("alive")
+        declared, rate, base = stream.frames or None, stream.average_rate, stream.time_base
+    if not stamps:
+        raise UndecodableError("it holds no frames")
+    stamps = array("q", sorted(stamps))
+    times = array("d", (float((stamp - stamps[0]) * base) for stamp in stamps))
+    return _Index(stamps, times, declared, _frame_rate(times, float(rate) if rate else None))
+
+
+def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:
+    """The declared rate where the frames agree with it to 1 %, else their true average."""
+    if len(times) < 2 or times[-1] <= 0:
+        return declared
+    average = (len(times) - 1) / times[-1]
+    return declared if declared and abs(declared / average - 1) < 0.01 else average
+
+
+def _packets(container: Any, stream: Any, notes: list[str]) -> Iterator[Any]:
+    """All packets up to the end or to the place where the file is broken."""
+    try:
+        yield from container.demux(stream)
+    except (av.error.FFmpegError, OSError) as error:
+        notes.append(f"the file is broken off: {error.strerror or error}")
+
+
+def _first_frame(path: str) -> tuple[np.ndarray, Turn]:
+    """The first frame that decodes, upright, and how it was turned."""
+    container, stream = _open_video(path)
+    with container:
+        for packet in _packets(container, stream, []):
+            for frame in _frames_of(packet):
+                if frame.width * frame.height > MAX_PIXELS:
+                    raise UndecodableError(f"its frames have {frame.width} x {frame.height} pixels")
+                turn = Turn.of(frame)
+                return turn.apply(frame.to_ndarray(format="rgb24")), turn
+    raise UndecodableError("not a single frame can be decoded")
+
+
+def _frames_of(packet: Any) -> list[Any]:
+    """The frames that come out when a packet goes in; none for a broken packet."""
+    try:
+        return list(packet.decode())
+    except (av.error.FFmpegError, OSError):
+        return []
+
+
+def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, list[str]]:
+    """decord's reader if it sees the same video as PyAV; None and perhaps a note if not."""
+    try:
+        import decord  # here, so that a broken build of it cannot keep PyAV from working
+    except (ImportError, OSError):  # no wheels for this platform, or a library is missing
+        return None, []
+    decord.logging.set_level(decord.logging.FATAL)
+    try:
+        reader = decord.VideoReader(path, num_threads=THREADS)
+        frame = reader.next().asnumpy()
+        reader.seek(0)
+    except _DECORD_ERRORS:
+        return None, []  # PyAV opens it: nothing is lost
+    if len(reader) != num_frames:
+        return None, [f"read with PyAV, because decord sees {len(reader)} frames of {num_frames}"]
+    same = frame.shape == first.shape and np.abs(frame - first.astype(np.int16)).mean() <= 1
+    return (reader, []) if same else (None, [])
+
+
+def _send_decord(reader: Any, wanted: Sequence[int], index: _Index, pipe: _Pipe) -> Sequence[int]:
+    """Send what decord decodes; returns the frames that it has left."""
+    at = 0
+    for done, frame_idx in enumerate(wanted):
+        try:
+            while at < frame_idx:
+                step = min(frame_idx - at, ALIVE_EVERY)
+                reader.skip_frames(step)
+                at += step
+                pipe.send("alive")
+            pixels = reader.next().asnumpy()
+        except _DECORD_ERRORS:
+            return wanted[done:]
+        at += 1
+        pipe.send_frame(frame_idx, index.times[frame_idx], pixels)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where frames go, and how they look there."""
+
+    pipe: _Pipe
+    shape: tuple[int, int]  # height and width
+    turn: Turn
+
+    def pixels(self, frame: Any) -> tuple[np.ndarray, bool]:
+        """Upright, in the size of the first frame; and whether it had to be resized."""
+        height, width = self.shape[::-1] if self.turn.transpose else self.shape
+        resized = (frame.height, frame.width) != (height, width)
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+        return self.turn.apply(pixels), resized
+
+
+def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output) -> list[str]:
+    """Send what PyAV decodes; returns what the reader should know about it."""
+    notes: list[str] = []
+    remaining, resized = deque(wanted), 0
+    for frame_idx, frame in _numbered_frames(path, index, wanted[0], notes):
+        while remaining and remaining[0] < frame_idx:
+            remaining.popleft()  # it was broken
+        if not remaining:
+            break
+        if frame_idx == remaining[0]:
+            pixels, other_size = output.pixels(frame)
+            output.pipe.send_frame(remaining.popleft(), index.times[frame_idx], pixels)
+            resized += other_size
+        elif frame_idx % ALIVE_EVERY == 0:
+            output.pipe.send("alive")
+    if resized:
+        notes.append(f"{resized} frames of another size were resized to that of the first")
+    return notes
+
+
+def _numbered_frames(
+    path: str, index: _Index, first_wanted: int, notes: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """Frames that decode, with their numbers in the file, which their time stamps tell.
+
+    Begins at a key frame before the first wanted one where the file can be trusted with that.
+    """
+    if first_wanted > SEEK_BEYOND:
+        numbered = _decoded(path, index, index.stamps[first_wanted], notes)
+        start = next(numbered, None)
+        if start is not None and start[0] <= first_wanted and _stamp(start[1]) in index.stamps:
+            yield start
+            yield from numbered
+            return
+    yield from _decoded(path, index, None, notes)
+
+
+def _decoded(
+    path: str, index: _Index, seek_to: int | None, notes: list[str]
+) -> Iterator[tuple[int, Any]]:
+    container, stream = _open_video(path)
+    last = -1
+    with container:
+        if seek_to is not None:
+            container.seek(seek_to, stream=stream)
+        for packet in _packets(container, stream, notes):
+            for frame in _frames_of(packet):
+                stamp = _stamp(frame)
+                found = last + 1 if stamp is None else bisect_left(index.stamps, stamp)
+                last = max(found, last + 1)
+                if last < len(index.times):
+                    yield last, frame
+
+
+def _stamp(frame: Any) -> int | None:
+    return frame.pts if frame.pts is not None else frame.dts
+
+
+if __name__ == "__main__":
+    main()

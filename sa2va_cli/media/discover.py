@@ -1,0 +1,320 @@
+"""Find what there is to annotate: files, folders, globs and lists become sorted items.
+
+Nothing is lost in silence: what was named or looks like media but cannot be used is a Problem,
+and other files of a folder are counted.
+"""
+
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sa2va_cli.config import Prompt
+from sa2va_cli.media import sniff
+from sa2va_cli.media.item import ItemKind, MediaItem, printable
+from sa2va_cli.media.patterns import NameFilter, glob_regex
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPath:
+    """A file, folder or glob as the user gave it, with its own prompts if a manifest has them."""
+
+    path: str
+    prompts: tuple[Prompt, ...] = ()
+    base: str = ""  # folder that a relative path starts from; empty: the working folder
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverOptions:
+    """What to take of that which is found in folders. See NameFilter for the globs."""
+
+    include: tuple[str, ...] = ()  # globs; empty: everything
+    exclude: tuple[str, ...] = ()  # globs; win over include
+    frames_as_video: bool = False  # a folder that holds images is one video
+    hidden: bool = False  # also names that begin with a dot
+    skip_folders: tuple[str, ...] = ()  # never entered: the job's own output
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A path that was asked for and cannot be used. A job records it as a failure."""
+
+    item_id: str
+    path: str
+    reason: str  # one sentence a person understands
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Everything found, sorted by item_id (by code point, which is the order of UTF-8 bytes)."""
+
+    items: tuple[MediaItem, ...]
+    problems: tuple[Problem, ...]
+    skipped: int  # files in folders that are no media, hidden, or filtered out
+
+
+def discover(given: Sequence[GivenPath], options: DiscoverOptions = DiscoverOptions()) -> Discovery:
+    """Look through all given paths once; opens every file to read its first bytes."""
+    search = _Search(options)
+    for path in given:
+        search.add(path)
+    search.follow_links()
+    return search.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """A folder that is walked, and how paths below it become ids."""
+
+    path: str
+    prefix: str = ""  # put in front of ids: a folder found by a glob keeps its own path
+    prompts: tuple[Prompt, ...] = ()
+    matching: re.Pattern[str] | None = None  # only paths below the root that match
+
+    def takes(self, relative: str) -> bool:
+        return self.matching is None or bool(self.matching.fullmatch(relative))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file, how it came to be looked at, and the ids it would like, best first."""
+
+    path: str
+    real: str  # with the links in its folders resolved: the same file has one
+    ids: Iterator[str]
+    prompts: tuple[Prompt, ...]
+    named: bool = False  # asked for by name: whatever is wrong with it is told
+    frames: list[os.stat_result] | None = None  # where the image of a frame folder goes
+
+
+class _Search:
+    """Collects items, problems and the count of the rest over all given paths."""
+
+    def __init__(self, options: DiscoverOptions) -> None:
+        self.options = options
+        self.names = NameFilter.compile(options.include, options.exclude)
+        self.items: dict[str, MediaItem] = {}  # by real path
+        self.problems: dict[str, Problem] = {}  # by real path
+        self.ids: set[str] = set()
+        self.skipped = 0
+        self.links: list[tuple[_Root, str]] = []  # linked folders that are still to be walked
+        self.real_folders: dict[str, str] = {}  # resolved once for all files in them
+        self.seen_folders = {_folder_key(folder) for folder in options.skip_folders} - {None}
+
+    def result(self) -> Discovery:
+        return Discovery(
+            items=tuple(sorted(self.items.values(), key=lambda item: item.item_id)),
+            problems=tuple(sorted(self.problems.values(), key=lambda problem: problem.item_id)),
+            skipped=self.skipped,
+        )
+
+    def add(self, given: GivenPath) -> None:
+        path = os.path.join(given.base, given.path)
+        if os.path.isdir(path):
+            self._walk(_Root(path, prompts=given.prompts))
+        elif os.path.lexists(path) or not glob.has_magic(given.path):
+            self._add_file(path, given, named=True)
+        elif "**" in given.path:
+            self._add_tree(given)
+        else:
+            self._add_matches(given)
+
+    def _add_file(self, path: str, given: GivenPath, named: bool) -> None:
+        """A file that was not met in a folder: its id is its own path."""
+        own = _own_id(path, given.base)
+        if self.names.takes_named(own):
+            real = self._real_path(path)
+            self._look_into(_Found(path, real, _ids(path, own), given.prompts, named))
+        else:
+            self.skipped += 1
+
+    def _real_path(self, path: str) -> str:
+        """The links in its folders resolved, its own name kept: a linked file is its own item."""
+        folder, name = os.path.split(path)
+        if folder not in self.real_folders:
+            self.real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self.real_folders[folder], name)
+
+    def _add_matches(self, given: GivenPath) -> None:
+        """A glob that the shell left alone stands for the paths it matches."""
+        pattern = os.path.join(glob.escape(given.base), given.path)
+        matches = sorted(glob.glob(pattern, include_hidden=self.options.hidden))
+        if not matches:
+            self._problem(pattern, _own_id(pattern, given.base), "no file matches it")
+        for path in matches:
+            if os.path.isdir(path):
+                self._walk(_Root(path, f"{_own_id(path, given.base)}/", given.prompts))
+            else:
+                self._add_file(path, given, named=False)
+
+    def _add_tree(self, given: GivenPath) -> None:
+        """A glob with ** is a walk: it enters each folder once, however links loop."""
+        folder, pattern = _split_glob(given.path.replace(os.sep, "/"))
+        path = os.path.join(given.base, folder) or os.curdir
+        prefix = _own_id(path, given.base)
+        matching = re.compile(glob_regex(pattern), re.DOTALL)
+        before = len(self.ids), len(self.links)
+        self._walk(_Root(path, prefix and f"{prefix}/", given.prompts, matching))
+        if (len(self.ids), len(self.links)) == before:
+            given_path = os.path.join(given.base, given.path)
+            self._problem(given_path, _own_id(given_path, given.base), "no file matches it")
+
+    def _walk(self, root: _Root, relative: str = "") -> None:
+        """All real folders below a root; linked ones wait until every real one has been seen."""
+        folders = [(os.path.join(root.path, relative), relative)]
+        while folders:
+            path, relative = folders.pop()
+            key = _folder_key(path)
+            if key in self.seen_folders:
+                continue
+            self.seen_folders.add(key)
+            for entry in self._walk_folder(root, path, relative):
+                below = f"{relative}{entry.name}/"
+                if entry.is_symlink():
+                    self.links.append((root, below))
+                else:
+                    folders.append((entry.path, below))
+
+    def follow_links(self) -> None:
+        """Last, so that a folder with two names keeps its real one, and loops end."""
+        while self.links:
+            links, self.links = self.links, []
+            for root, relative in sorted(links, key=lambda link: (link[0].path, link[1])):
+                self._walk(root, relative)
+
+    def _walk_folder(self, root: _Root, path: str, relative: str) -> Iterator[os.DirEntry[str]]:
+        """Take the files of one folder; yield the folders in it that are to be entered."""
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            reason = f"the folder cannot be read: {error.strerror}"
+            self._problem(path, _below(root, relative), reason)
+            return
+        real_folder, frames = os.path.realpath(path), list[os.stat_result]()
+        for entry in entries:
+            below = f"{relative}{entry.name}"
+            if entry.name.startswith(".") and not self.options.hidden:
+                self.skipped += 1
+            elif _is_folder(entry):
+                if self.names.enters(below):
+                    yield entry
+            elif self.names.takes(below) and root.takes(below):
+                ids = _ids(entry.path, _below(root, below))
+                real = os.path.join(real_folder, entry.name)
+                self._look_into(_Found(entry.path, real, ids, root.prompts, frames=frames))
+            else:
+                self.skipped += 1
+        if frames:
+            self._add_frames(root, path, relative, frames)
+
+    def _add_frames(
+        self, root: _Root, path: str, relative: str, frames: Sequence[os.stat_result]
+    ) -> None:
+        """One video of all images of a folder."""
+        size, mtime_ns = sum(f.st_size for f in frames), max(f.st_mtime_ns for f in frames)
+        found = _Found(
+            path, os.path.realpath(path), _ids(path, _below(root, relative)), root.prompts
+        )
+        self._claim(found, "frames", size, mtime_ns)
+
+    def _look_into(self, found: _Found) -> None:
+        """By its first bytes a file becomes an item, a problem, or one more that is skipped."""
+        try:
+            status = os.stat(found.path)
+            regular = stat.S_ISREG(status.st_mode)
+            head = sniff.read_head(found.path) if regular else b""
+        except OSError as error:
+            return self._refuse(found, f"it cannot be read: {error.strerror}")
+        if not regular:
+            return self._refuse(found, "it is no regular file")
+        kind = sniff.media_kind(head)
+        if kind is None or sniff.is_camera_raw(found.path, head):
+            return self._refuse(found, sniff.complaint(found.path, head))
+        if self.options.frames_as_video and kind == "image" and found.frames is not None:
+            return found.frames.append(status)
+        return self._claim(found, kind, status.st_size, status.st_mtime_ns)
+
+    def _refuse(self, found: _Found, reason: str) -> None:
+        """What lies in a folder is only worth a complaint when its name says that it is media."""
+        if not found.named and not sniff.sounds_like_media(found.path):
+            self.skipped += 1
+        elif found.real not in self.problems:
+            item_id = self._free_id(found.ids)
+            self.problems[found.real] = Problem(item_id, found.path, reason)
+
+    def _problem(self, path: str, item_id: str, reason: str) -> None:
+        self.problems.setdefault(path, Problem(self._free_id(_ids(path, item_id)), path, reason))
+
+    def _claim(self, found: _Found, kind: ItemKind, size: int, mtime_ns: int) -> None:
+        """A new item gets its id; the same file again only adds its prompts."""
+        known = self.items.get(found.real)
+        if known is None:
+            item_id = self._free_id(found.ids)
+            item = MediaItem(item_id, found.path, kind, size, mtime_ns, found.prompts)
+            self.items[found.real] = item
+        else:
+            more = tuple(prompt for prompt in found.prompts if prompt not in known.prompts)
+            self.items[found.real] = replace(known, prompts=known.prompts + more)
+
+    def _free_id(self, ids: Iterator[str]) -> str:
+        free = next(item_id for item_id in ids if item_id not in self.ids)
+        self.ids.add(free)
+        return free
+
+
+def _ids(path: str, first: str) -> Iterator[str]:
+    """`first`, then ever more of the absolute path in front of it, then numbers behind it."""
+    if first:
+        yield first
+    folders = _relative(os.path.abspath(path)).split("/")
+    for depth in range(first.count("/") + (2 if first else 1), len(folders) + 1):
+        yield "/".join(folders[-depth:])
+    for number in itertools.count(2):
+        yield f"{first}~{number}"
+
+
+def _below(root: _Root, relative: str) -> str:
+    """The id of a path below a root; empty for the root itself."""
+    return _relative(root.prefix + relative)
+
+
+def _own_id(path: str, base: str) -> str:
+    """A path as an id: as it was given below `base`, else all of it from the root."""
+    inside = base and path.startswith(f"{base}{os.sep}")
+    relative = os.path.normpath(path[len(base) + 1 :] if inside else path)
+    if os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir:
+        relative = os.path.abspath(path)
+    return _relative(relative)
+
+
+def _relative(path: str) -> str:
+    """Printable, "/" between folders, nothing that leads out of a folder it is joined to."""
+    slashed = printable(os.path.splitdrive(path)[1].replace(os.sep, "/"))
+    return slashed.strip("/") if slashed != os.curdir else ""
+
+
+def _split_glob(pattern: str) -> tuple[str, str]:
+    """The folder before the first part that holds a wildcard, and the rest."""
+    parts = pattern.split("/")
+    magic = next(at for at, part in enumerate(parts) if glob.has_magic(part))
+    folder = "/".join(parts[:magic])
+    return folder or ("/" if magic else ""), "/".join(parts[magic:])
+
+
+def _folder_key(path: str) -> tuple[int, int] | None:
+    """What the system knows a folder by, whatever links lead to it; None when it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

@@ -1,0 +1,99 @@
+"""A folder of frames as a video: its pictures in natural order, read one at a time."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from sa2va_cli.errors import MediaError
+from sa2va_cli.media import sniff
+from sa2va_cli.media.frames import Frame, FrameSampling, VideoInfo
+from sa2va_cli.media.image import load_image
+from sa2va_cli.media.item import printable
+
+
+class FrameFolder:
+    """See frames.Video. It has no clock: --fps, --start and --end do not apply, and it says so."""
+
+    def __init__(self, path: str, sampling: FrameSampling) -> None:
+        self._paths = frame_paths(path)
+        self._notes: dict[str, None] = {}
+        if not self._paths:
+            raise MediaError(f"{printable(path)} holds no pictures.")
+        if sampling.fps is not None or sampling.start or sampling.end is not None:
+            note = "a folder of frames has no clock: taken without --fps, --start and --end"
+            self._notes[note] = None
+        selected = range(len(self._paths))[:: sampling.every][: sampling.max_frames]
+        height, width = self._first_size(path, selected)
+        self.info = VideoInfo(width, height, None, None, None, len(self._paths), tuple(selected))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
+
+    def __iter__(self) -> Iterator[Frame]:
+        size = (self.info.width, self.info.height)
+        for frame_idx in self.info.selected:
+            pixels = self._load(frame_idx)
+            if pixels is None:
+                continue
+            if pixels.shape[1::-1] != size:
+                name = _name(self._paths[frame_idx])
+                self._notes[f"{name} was resized to the first frame's {size[0]} x {size[1]}"] = None
+                pixels = np.array(Image.fromarray(pixels).resize(size))
+            yield Frame(frame_idx, float(frame_idx), pixels)
+
+    def close(self) -> None:
+        """Nothing stays open between frames."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _first_size(self, path: str, selected: range) -> tuple[int, ...]:
+        for frame_idx in selected:
+            pixels = self._load(frame_idx)
+            if pixels is not None:
+                return pixels.shape[:2]
+        raise MediaError(f"{printable(path)}: none of its pictures can be read.")
+
+    def _load(self, frame_idx: int) -> np.ndarray | None:
+        """None, with a note, for a frame that is broken: the others keep their numbers."""
+        try:
+            return load_image(self._paths[frame_idx]).pixels
+        except MediaError as error:
+            reason = str(error).split("\n")[0]
+            self._notes[f"frame {frame_idx} is missing: {reason}"] = None
+            return None
+
+
+def frame_paths(path: str) -> list[str]:
+    """Pictures by content or by name: a broken one still is a frame."""
+    try:
+        entries = [e for e in os.scandir(path) if e.is_file() and not e.name.startswith(".")]
+        frames = [e.path for e in entries if _is_frame(e.path)]
+    except OSError as error:
+        raise MediaError(f"{printable(path)} cannot be read: {error.strerror}.") from None
+    return sorted(frames, key=_natural_order)
+
+
+def _is_frame(path: str) -> bool:
+    if sniff.suffix(path) in sniff.IMAGE_SUFFIXES:
+        return True
+    return sniff.image_format(sniff.read_head(path)) is not None
+
+
+def _natural_order(path: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """frame_2 before frame_10; names that differ only in zeros are ordered by letter."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", _name(path))
+    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts], path
+
+
+def _name(path: str) -> str:
+    return printable(Path(path).name)

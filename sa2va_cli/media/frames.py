@@ -1,0 +1,118 @@
+"""What a video is to the rest of the program: facts, frames, and which of them to take."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from sa2va_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSampling:
+    """Which frames to take, applied in this order. Frames keep their number in the file."""
+
+    start: float = 0.0  # seconds from the first frame
+    end: float | None = None  # seconds, exclusive
+    fps: float | None = None  # at most this many frames a second
+    every: int = 1  # of those, every n-th
+    max_frames: int | None = None  # of those, the first so many
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
+            raise UsageError("--every and --max-frames count frames.", hint="give 1 or more")
+        if self.fps is not None and not self.fps > 0:
+            raise UsageError("--fps must be more than 0.", hint="give frames a second, like 2.5")
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise UsageError("--end must come after --start.", hint="give seconds")
+
+    def select(self, times: Sequence[float]) -> list[int]:
+        """Numbers of the frames to take, from the time of each frame in seconds."""
+        first = times[0] if times else 0.0
+        end = float("inf") if self.end is None else self.end
+        chosen = [idx for idx, time in enumerate(times) if self.start <= time - first < end]
+        if self.fps is not None:
+            chosen = _thin_out(chosen, times, self.fps)
+        return chosen[:: self.every][: self.max_frames]
+
+
+def _thin_out(chosen: Sequence[int], times: Sequence[float], fps: float) -> list[int]:
+    """The first frame in each slot of 1 / fps seconds, counted from the first chosen frame."""
+    kept: list[int] = []
+    last_slot = -1
+    for idx in chosen:
+        slot = int((times[idx] - times[chosen[0]]) * fps + 1e-6)  # 1e-6: 0.04 * 25 is not 1
+        if slot > last_slot:
+            kept.append(idx)
+            last_slot = slot
+    return kept
+
+
+ALL_FRAMES = FrameSampling()
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is known before the frames are decoded."""
+
+    width: int  # after rotation, like the frames
+    height: int
+    fps: float | None  # average over the file; None for a folder of frames
+    duration: float | None  # seconds; None for a folder of frames
+    declared_frames: int | None  # what the header says, if it does
+    num_frames: int  # what the file holds, counted without decoding
+    selected: tuple[int, ...]  # the frames that the sampling takes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame."""
+
+    frame_idx: int  # its number in the file, from 0
+    time: float  # seconds from the first frame; its number for a folder of frames
+    pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a decoder process is asked for, as JSON on its command line."""
+
+    path: str
+    sampling: FrameSampling
+    use_decord: bool
+    skip: int = 0  # selected frames that an earlier decoder has delivered
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Request":
+        fields = json.loads(text)
+        return cls(**{**fields, "sampling": FrameSampling(**fields["sampling"])})
+
+
+class Video(Protocol):
+    """An opened video: `info` at once, the frames by iterating, `notes` complete afterwards.
+
+    Iterating again reads the file again from its start. Use it as a context manager: leaving it
+    ends the decoder.
+    """
+
+    info: VideoInfo
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Shortfalls and substitutions so far: "the header says 444 frames, …"."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises MediaError when not a single frame can be decoded."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...

@@ -1,0 +1,64 @@
+"""Lists of paths that other programs write: lines, NUL-separated names, JSON-lines manifests."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sa2va_cli.config import Prompt, parse_prompt
+from sa2va_cli.errors import UsageError
+from sa2va_cli.media.discover import GivenPath
+
+_HINT = 'write {"path": "photo.jpg", "prompts": ["the dog", "car=the red car"]} on each line'
+
+
+def read_paths(stream: BinaryIO, nul: bool = False) -> list[GivenPath]:
+    """Paths from standard input or a --files-from file, one a line, or NUL after each.
+
+    Names are taken byte by byte: only the end of the line is no part of them. Empty ones are
+    left out. Relative paths start from the working folder.
+    """
+    data = stream.read()
+    names = data.split(b"\x00") if nul else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [GivenPath(os.fsdecode(name)) for name in names if name]
+
+
+def read_manifest(path: Path) -> list[GivenPath]:
+    """One JSON object a line: {"path": …, "prompts": ["the dog", "car=the red car"]}.
+
+    A prompt may also be {"category": …, "text": …}. Relative paths start from the manifest's
+    folder. Raises UsageError naming the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The manifest {path} cannot be read: {error}.", hint=_HINT) from None
+    base = str(path.parent)
+    return [
+        _read_line(line, f"{path}, line {number}", base)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _read_line(line: str, where: str, base: str) -> GivenPath:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{where}: no JSON ({error}).", hint=_HINT) from None
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str) or not entry["path"]:
+        raise UsageError(f"{where}: no path.", hint=_HINT)
+    if unknown := entry.keys() - {"path", "prompts"}:
+        raise UsageError(f"{where}: unknown key {min(unknown)!r}.", hint=_HINT)
+    prompts = entry.get("prompts", [])
+    if not isinstance(prompts, list):
+        raise UsageError(f"{where}: prompts is no list.", hint=_HINT)
+    return GivenPath(entry["path"], tuple(_read_prompt(p, where) for p in prompts), base)
+
+
+def _read_prompt(value: Any, where: str) -> Prompt:
+    if isinstance(value, str) and value.strip():
+        return parse_prompt(value)
+    if isinstance(value, dict) and value.keys() == {"category", "text"}:
+        return Prompt(str(value["category"]), str(value["text"]))
+    raise UsageError(f"{where}: {value!r} is no prompt.", hint=_HINT)

@@ -1,0 +1,22 @@
+"""Stream the frames of a video file or a folder of frames, at any length, in bounded memory."""
+
+from pathlib import Path
+
+from sa2va_cli.media.frame_folder import FrameFolder
+from sa2va_cli.media.frames import ALL_FRAMES, Frame, FrameSampling, Video, VideoInfo
+from sa2va_cli.media.video_file import VideoFile
+
+__all__ = ["Frame", "FrameSampling", "Video", "VideoInfo", "open_video"]
+
+
+def open_video(
+    path: str, sampling: FrameSampling = ALL_FRAMES, frame_timeout: float = 60.0
+) -> Video:
+    """Open a video file, or a folder as frames. Raises MediaError if there is nothing to decode.
+
+    `frame_timeout` is in seconds, for opening and for each frame: a decoder that takes longer
+    is killed, and what it had delivered is kept.
+    """
+    if Path(path).is_dir():
+        return FrameFolder(path, sampling)
+    return VideoFile(path, sampling, frame_timeout)

@@ -1,0 +1,147 @@
+"""A whole run of a job: look, check, plan, work. Everything but the files made of the results."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sa2va_cli.config import JobConfig, Shard, parse_shard
+from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.annotator import Loader, ModelSource
+from sa2va_cli.jobs.checks import check_output, check_values
+from sa2va_cli.jobs.fingerprint import Settings, job_settings
+from sa2va_cli.jobs.inputs import find_inputs
+from sa2va_cli.jobs.lock import JobLock
+from sa2va_cli.jobs.opened import Asking
+from sa2va_cli.jobs.plan import Plan, Renewal, apply, compare, note_found
+from sa2va_cli.jobs.settings import adopt_settings, check_settings
+from sa2va_cli.jobs.shard import in_shard
+from sa2va_cli.jobs.stop import StopSignals
+from sa2va_cli.jobs.store import JobStore
+from sa2va_cli.jobs.watch import RunState, View
+from sa2va_cli.media.discover import Discovery
+from sa2va_cli.media.video import FrameSampling
+from sa2va_cli.runners import get_runner
+from sa2va_cli.runners.crew import CrewPlan
+from sa2va_cli.runners.devices import choose_devices
+from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
+from sa2va_cli.tasks import get_task
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that was looked at and checked, down to the model's files."""
+
+    config: JobConfig
+    job_dir: Path
+    found: Discovery
+    devices: tuple[str, ...]
+    settings: Settings
+    load: Loader
+
+    @property
+    def renewal(self) -> Renewal:
+        return Renewal(self.config.force, self.config.retry_failed)
+
+
+def prepare(config: JobConfig, source: ModelSource) -> Prepared:
+    """Everything that a user can get wrong is told here, before anything is written.
+
+    Raises UsageError or CheckpointError.
+    """
+    output = config.output
+    if output is None:
+        raise UsageError("No output folder.", hint="name one with -o")
+    shard = parse_shard(config.shard) if config.shard else None
+    job_dir = output / shard.folder if shard else output
+    check_output(output)
+    check_values(config)
+    _sampling(config)
+    config = _with_default_prompts(config)
+    get_runner(config.runner)
+    devices = choose_devices(config.devices, config.workers_per_device)
+    revision, load = source.prepare()
+    found = _take_shard(find_inputs(config, output), shard)
+    return Prepared(config, job_dir, found, devices, job_settings(config, revision), load)
+
+
+def look_ahead(prepared: Prepared) -> Plan:
+    """What a run would do; nothing is written."""
+    store = JobStore.peek(prepared.job_dir)
+    try:
+        check_settings(store, prepared.settings, prepared.config.force)
+        note_found(store, prepared.found.items, prepared.found.problems)
+        return compare(store, prepared.renewal)
+    finally:
+        store.close()
+
+
+def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ignore) -> RunState:
+    """Do what is to be done. `stop` tells whether it came to an end.
+
+    Raises JobLockedError, UsageError for other settings than before, JobError.
+    """
+    with JobLock(prepared.job_dir) as lock:
+        store = JobStore.open(prepared.job_dir, lock.check)
+        try:
+            check_settings(store, prepared.settings, prepared.config.force)
+            adopt_settings(store, prepared.settings)
+            store.commit()
+            note_found(store, prepared.found.items, prepared.found.problems)
+            plan, todo = apply(store, prepared.renewal)
+            prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
+            state = RunState(plan.total, plan.done, plan.failed + plan.problems)
+            view.say(_beginning(plan, prepared))
+            Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
+            return state
+        finally:
+            store.close()
+
+
+def _beginning(plan: Plan, prepared: Prepared) -> str:
+    devices = ", ".join(dict.fromkeys(prepared.devices))
+    before = f", {plan.done} done before" if plan.done else ""
+    return f"{plan.todo} items to do{before}; loading {prepared.config.model} on {devices}"
+
+
+def _crew(prepared: Prepared) -> CrewPlan:
+    config = prepared.config
+    return CrewPlan(
+        start=get_runner(config.runner),
+        devices=prepared.devices,
+        load=prepared.load,
+        asking=Asking(
+            task=config.task,
+            prompts=config.prompts,
+            regions=config.regions,
+            sampling=_sampling(config),
+            max_pixels=config.max_pixels,
+        ),
+        log_dir=prepared.job_dir / "logs",
+        item_timeout=config.item_timeout,
+    )
+
+
+def _sampling(config: JobConfig) -> FrameSampling:
+    return FrameSampling(
+        start=config.start,
+        end=config.end,
+        fps=config.fps,
+        every=config.every,
+        max_frames=config.max_frames,
+    )
+
+
+def _with_default_prompts(config: JobConfig) -> JobConfig:
+    task = get_task(config.task)
+    prompts = config.prompts or task.default_prompts
+    if not prompts and not config.manifest:
+        raise UsageError(
+            f"--task {config.task} needs to know what to look for.",
+            hint='give -p "the red car", as often as you like, or --prompts FILE',
+        )
+    return replace(config, prompts=prompts)
+
+
+def _take_shard(found: Discovery, shard: Shard | None) -> Discovery:
+    return Discovery(
+        tuple(in_shard(found.items, shard)), tuple(in_shard(found.problems, shard)), found.skipped
+    )

@@ -1,0 +1,23 @@
+"""What many tests need: the golden checkpoint, loaded once, and one thread each for torch."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes that tests start share two cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test leaves this machine
+
+GOLDEN = Path(__file__).parent / "data" / "golden" / "internvl-qwen2"
+
+
+@pytest.fixture(scope="session")
+def golden_checkpoint() -> Path:
+    return GOLDEN / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def golden_model(golden_checkpoint):
+    from sa2va_cli import Sa2VA
+
+    return Sa2VA.from_pretrained(str(golden_checkpoint), device="cpu")

@@ -1,0 +1,157 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from sa2va_cli.errors import JobError
+from sa2va_cli.exporters import export_results
+
+TIMES = [0, 40, 80, 200, 210, 500]  # milliseconds: a variable frame rate
+SHAPE = (48, 65)  # an odd width
+
+
+def write_source(path, times=TIMES, sound=None):
+    """A video with a frame at each time, greyer by the number, and sound of half a second."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1")
+        video.width, video.height, video.pix_fmt = SHAPE[1], SHAPE[0], "yuv444p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream(sound, rate=48_000, layout="mono") if sound else None
+        for number, time in enumerate(times):
+            pixels = np.full((*SHAPE, 3), 15 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        if audio:
+            tone = (np.sin(np.arange(24_000) / 20) * 8000).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+            frame.rate, frame.pts = 48_000, 0
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+        container.mux(video.encode(None))
+
+
+@pytest.fixture
+def source(tmp_path, make):
+    """clip.mkv with a variable frame rate and sound, and results for it."""
+
+    def build(**options):
+        path = tmp_path / "clip.mkv"
+        write_source(path, **options)
+        item, masks = make.video_results()[0]
+        return make.results([(replace(item, path=str(path)), masks)])
+
+    return build
+
+
+def export(results, folder):
+    (exported,) = export_results(results, ["video"], folder)
+    return exported, folder / "overlays" / "v" / "clip.mp4.overlay.mp4"
+
+
+def frames(path):
+    with av.open(str(path)) as container:
+        return [
+            (round(f.time * 1000), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)
+        ]
+
+
+def test_every_frame_keeps_its_time_when_the_frame_rate_varies(source, tmp_path):
+    exported, path = export(source(), tmp_path / "out")
+    assert (exported.count, exported.notes) == (1, ())
+    assert [time for time, _ in frames(path)] == TIMES
+
+
+def test_browsers_can_play_it(source, tmp_path):
+    _, path = export(source(), tmp_path / "out")
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert (video.width, video.height) == (66, 48)  # even
+    head = path.read_bytes()
+    assert head.index(b"moov") < head.index(b"mdat")  # it starts before it is loaded whole
+
+
+def test_objects_are_drawn_where_they_are(source, tmp_path):
+    _, path = export(source(), tmp_path / "out")
+    _, first = frames(path)[0]
+    red, green, blue = first[20, 12].astype(int)  # inside the first object, on black
+    assert red > green + 30 and red > blue + 30
+    assert first[5, 60].max() < 12
+
+
+def test_the_duration_is_that_of_the_source(source, tmp_path):
+    results = source(times=[0, 100, 200, 300, 400, 500])
+    _, path = export(results, tmp_path / "out")
+    with av.open(str(path)) as container:
+        assert container.duration / 1e6 == pytest.approx(0.6, abs=0.005)
+
+
+def test_sound_is_copied_and_ends_with_the_pictures(source, tmp_path):
+    _, path = export(source(sound="aac"), tmp_path / "out")
+    with av.open(str(path)) as container:
+        (audio,) = container.streams.audio
+        assert audio.codec_context.name == "aac"
+        samples = sum(frame.samples for frame in container.decode(audio))
+        assert samples / 48_000 == pytest.approx(0.5, abs=0.05)
+
+
+def test_sound_that_mp4_does_not_take_is_left_out_and_told(source, tmp_path):
+    exported, path = export(source(sound="pcm_s16le"), tmp_path / "out")
+    assert "sound left out" in exported.notes[0]
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
+
+
+def test_two_exports_give_the_same_bytes(source, tmp_path):
+    results = source(sound="aac")
+    one, two = (export(results, tmp_path / name)[1] for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_sampled_frames_last_until_the_next_one(source, tmp_path, make):
+    results = source(times=range(0, 600, 40))
+    item, masks = results.results[0]
+    sampled = [replace(mask, frame_idx=mask.frame_idx * 2) for mask in masks]
+    _, path = export(make.results([(item, sampled)]), tmp_path / "out")
+    assert [time for time, _ in frames(path)] == [0, 80, 160, 240, 320, 400]
+
+
+def test_a_folder_of_frames_becomes_ten_frames_a_second(tmp_path, make):
+    (tmp_path / "frames").mkdir()
+    for number in range(6):
+        path = tmp_path / "frames" / f"{number}.png"
+        Image.new("RGB", SHAPE[::-1], (20 * number,) * 3).save(path)
+    item, masks = make.video_results()[0]
+    results = make.results([(replace(item, path=str(tmp_path / "frames"), fps=None), masks)])
+    _, path = export(results, tmp_path / "out")
+    assert [time for time, _ in frames(path)] == [0, 100, 200, 300, 400, 500]
+
+
+def test_a_source_that_is_gone_is_told_and_leaves_nothing(source, tmp_path):
+    results = source()
+    (tmp_path / "clip.mkv").unlink()
+    exported, path = export(results, tmp_path / "out")
+    assert exported.count == 0 and "clip.mkv" in exported.notes[0]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
+    (tmp_path / "out" / "overlays" / "v" / "clip.mp4.overlay.mp4").mkdir(parents=True)
+    with pytest.raises(JobError, match="Cannot write"):
+        export(source(), tmp_path / "out")
+
+
+def test_frames_of_a_folder_keep_their_names_in_submissions(tmp_path, make):
+    (tmp_path / "frames").mkdir()
+    for number in range(0, 30, 5):
+        Image.new("RGB", SHAPE[::-1]).save(tmp_path / "frames" / f"{number:05d}.jpg")
+    item, masks = make.video_results()[0]
+    results = make.results([(replace(item, path=str(tmp_path / "frames")), masks)])
+    export_results(results, ["ref-vos", "davis"], tmp_path / "out")
+    for folder in ("ref_vos/Annotations/v/clip.mp4/0", "davis/Annotations/v/clip.mp4"):
+        names = sorted(path.name for path in (tmp_path / "out" / folder).iterdir())
+        assert names == [f"{number:05d}.png" for number in range(0, 30, 5)]

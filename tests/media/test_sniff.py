@@ -1,0 +1,45 @@
+import pytest
+
+from sa2va_cli.media.sniff import image_format, media_kind
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"BMW is a car maker from Bavaria",
+        b"P1 is the first entry",
+        b"All free lunches",
+        b"GIF is a file format",
+        b"RIFF\x00\x00\x00\x00WAVEfmt ",
+        b"\x00\x00\x00\x18ftypM4A \x00\x00\x00\x00M4A mp42",
+        b"OggS\x00\x02vorbis",
+        b"%PDF-1.7",
+        b"G" + bytes(187) + b"G",
+        b"",
+    ],
+)
+def test_words_and_sounds_are_no_media(head):
+    assert media_kind(head) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"P6\n# made by hand\n2 2\n255\n", "PPM"),
+        (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00mif1", "AVIF"),
+        (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00avif", "AVIF"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
+        (b"\xff\x0a\xfa\x1f", "JXL"),
+        (b"II+\x00\x08\x00", "TIFF"),
+    ],
+)
+def test_rare_pictures_are_known(head, expected):
+    assert image_format(head) == expected
+    assert media_kind(head) == "image"
+
+
+def test_transport_streams_have_a_sync_byte_in_each_packet():
+    packet = b"G" + bytes(187)
+    assert media_kind(packet * 3) == "video"
+    assert media_kind((bytes(4) + packet) * 3) == "video"
+    assert media_kind(b"Gulliver" * 50) is None

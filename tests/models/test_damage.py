@@ -1,0 +1,261 @@
+"""Every kind of damaged checkpoint gets its own clear error, before any weight is read."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sa2va_cli import Sa2VA
+from sa2va_cli.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def checkpoint(golden_checkpoint, tmp_path):
+    return Path(shutil.copytree(golden_checkpoint, tmp_path / "checkpoint"))
+
+
+def edit_json(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    (folder / "model.safetensors").unlink()
+    save_file(weights, folder / "model.safetensors")
+
+
+def shard(folder):
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    parts = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
+    for file, own in parts.items():
+        save_file({name: weights[name] for name in own}, folder / file)
+    (folder / "model.safetensors").unlink()
+    weight_map = {name: file for file, own in parts.items() for name in own}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def missing_shard(folder):
+    shard(folder)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+
+
+def truncated_shard(folder):
+    shard(folder)
+    path = folder / "model-00001-of-00002.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def truncated_header(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def empty_file(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def broken_header(folder):
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 4) + b"{,,}")
+
+
+def wrong_shape(folder):
+    edit_weights(
+        folder, lambda w: w.update({"mlp1.1.weight": w["mlp1.1.weight"][:, :-1].contiguous()})
+    )
+
+
+def extra_tensor(folder):
+    edit_weights(folder, lambda w: w.update({"mlp7.weight": torch.zeros(2)}))
+
+
+def tensor_of_a_layer_too_many(folder):
+    name = "language_model.model.layers.9.input_layernorm.weight"
+    edit_weights(folder, lambda w: w.update({name: torch.zeros(64)}))
+
+
+def missing_tensor(folder):
+    edit_weights(folder, lambda w: w.pop("text_hidden_fcs.2.bias"))
+
+
+def index_lies(folder):
+    shard(folder)
+    edit_json(
+        folder / INDEX, lambda c: c["weight_map"].update(ghost="model-00001-of-00002.safetensors")
+    )
+
+
+def index_leaves_the_folder(folder):
+    shard(folder)
+    edit_json(folder / INDEX, lambda c: c["weight_map"].update(x="../../etc/passwd"))
+
+
+def broken_index(folder):
+    shard(folder)
+    (folder / INDEX).write_text("[1, 2")
+
+
+def pickled_weights_only(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n")
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def config_is_no_json(folder):
+    (folder / "config.json").write_text("{'architectures': 1")
+
+
+def nan_in_config(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(rms_norm_eps=float("nan")))
+
+
+def size_is_text(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(hidden_size="64"))
+
+
+def heads_do_not_divide(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(num_attention_heads=7))
+
+
+def config_of_another_model(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(num_hidden_layers=4))
+
+
+def unknown_architecture(folder):
+    edit_json(folder / "config.json", lambda c: c.update(architectures=["LlamaForCausalLM"]))
+
+
+def unknown_language_model(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(architectures=["Gemma"]))
+
+
+def unknown_template(folder):
+    edit_json(folder / "config.json", lambda c: c.update(template="vicuna"))
+
+
+def missing_seg_token(folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("[SEG]", "[SAG]"))
+    for name in ("added_tokens.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_text(path.read_text().replace("[SEG]", "[SAG]"))
+
+
+def no_tokenizer(folder):
+    for name in ("tokenizer.json", "vocab.json"):
+        (folder / name).unlink()
+
+
+def broken_tokenizer(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
+
+DAMAGE = {
+    missing_shard: "Shard model-00002-of-00002.safetensors .* is missing",
+    truncated_shard: "model-00001-of-00002.safetensors is truncated",
+    truncated_header: "model.safetensors is truncated",
+    empty_file: "model.safetensors is truncated",
+    broken_header: "header is broken",
+    wrong_shape: r"'mlp1.1.weight' has the shape \(64, 255\); config.json makes it \(64, 256\)",
+    extra_tensor: "Unknown tensor 'mlp7.weight'",
+    tensor_of_a_layer_too_many: "layers.9.input_layernorm.weight' has no place",
+    missing_tensor: "1 tensors are missing .* 'text_hidden_fcs.2.bias'",
+    index_lies: "in no shard, the first is 'ghost'",
+    index_leaves_the_folder: "which is no safetensors file of the folder",
+    broken_index: "is not an index of shards",
+    pickled_weights_only: "pickled weights only",
+    no_weights: "No weights in",
+    no_config: "No config.json",
+    config_is_no_json: "is not JSON",
+    nan_in_config: "'rms_norm_eps' in llm_config of config.json is nan, not a finite",
+    size_is_text: "'hidden_size' in .* is '64', not a positive integer",
+    heads_do_not_divide: "heads must divide the width",
+    config_of_another_model: "tensors are missing .*layers.3",
+    unknown_architecture: "Unknown architecture 'LlamaForCausalLM'",
+    unknown_language_model: "Unknown language model 'Gemma'",
+    unknown_template: "Unknown chat template 'vicuna'",
+    missing_seg_token: r"no token '\[SEG\]'",
+    no_tokenizer: "No tokenizer in",
+    broken_tokenizer: "tokenizer in .* cannot be read",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_checkpoint_is_refused_with_its_reason(damage, checkpoint):
+    damage(checkpoint)
+    with pytest.raises(CheckpointError, match=DAMAGE[damage]) as caught:
+        Sa2VA.from_pretrained(str(checkpoint), device="cpu")
+    assert "\nHint: " in str(caught.value)
+
+
+def test_a_sharded_checkpoint_loads_like_a_single_file(checkpoint, golden_model, golden_checkpoint):
+    shard(checkpoint)
+    weights = Sa2VA.from_pretrained(str(checkpoint), device="cpu").model.state_dict()
+    for name, weight in golden_model.model.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_a_tokenizer_of_vocab_and_merges_gives_the_same_ids(checkpoint, golden_model):
+    from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+
+    (checkpoint / "tokenizer.json").unlink()
+    text = "<|im_start|>user\n<img></img>Please segment the red circle, [SEG].<|im_end|>\n"
+    assert Tokenizer(checkpoint).encode(text) == golden_model.tokenizer.encode(text)
+
+
+def test_code_in_the_checkpoint_never_runs(checkpoint, tmp_path):
+    """auto_map names these files; a marker shows if any of them was executed."""
+    marker = tmp_path / "ran"
+    for name in ("modeling_sa2va_chat", "configuration_sa2va_chat", "tokenization_qwen2", "setup"):
+        (checkpoint / f"{name}.py").write_text(f"open({str(marker)!r}, 'w').write('x')\n")
+    edit_json(
+        checkpoint / "tokenizer_config.json",
+        lambda c: c.update(auto_map={"AutoTokenizer": ["tokenization_qwen2.Tok", None]}),
+    )
+    Sa2VA.from_pretrained(str(checkpoint), device="cpu")
+    assert not marker.exists()
+
+
+def test_weights_take_the_device_and_dtype_asked_for(checkpoint):
+    model = Sa2VA.from_pretrained(str(checkpoint), device="cpu", dtype="bfloat16").model
+    assert model.language_model.lm_head.weight.dtype == torch.bfloat16
+    assert model.vision_encoder.embeddings.cls_token.dtype == torch.bfloat16
+    assert model.seg_bridge.layers[0].weight.dtype == torch.float32  # see PRECISE_PARTS
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
+
+
+@pytest.mark.parametrize("damage", [missing_shard, nan_in_config, missing_seg_token])
+def test_the_command_line_exits_with_2(damage, checkpoint):
+    damage(checkpoint)
+    code = (
+        "import sys, sa2va_cli\nfrom sa2va_cli.cli.app import run_guarded\n"
+        "run_guarded(lambda: sa2va_cli.Sa2VA.from_pretrained(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ") and "Hint: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,124 @@
+"""The Python API: what it accepts, what it refuses, and the reference's sharp edges made blunt."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sa2va_cli import Sa2VA
+from sa2va_cli.errors import UsageError
+from sa2va_cli.results import Question
+
+PICTURE = np.random.default_rng(1).integers(0, 255, (40, 56, 3), dtype=np.uint8)
+SEGMENT = "<image>Please segment the red circle."
+REGION = np.ones((1, 8, 8), bool)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image": PICTURE, "text": "Please segment it."}, "<image> 0 times"),
+        ({"image": PICTURE, "text": "<image><image>What?"}, "<image> 2 times"),
+        ({"image": PICTURE, "text": "<image>What?", "past_text": "Hello"}, "already stands"),
+        ({"image": PICTURE, "text": "What?", "past_text": "Hello"}, "0 <IMG_CONTEXT> tokens"),
+        ({"image": PICTURE, "text": "<image><IMG_CONTEXT>"}, "257 <IMG_CONTEXT> tokens"),
+        ({"text": "What?", "past_text": "<image>"}, "literal <image>"),
+        ({"text": "What?", "mask_prompts": REGION}, "need an image"),
+        ({"video": [PICTURE], "text": "<image>?", "mask_prompts": REGION}, "not on videos"),
+        ({"image": PICTURE, "text": "?", "past_text": "x", "mask_prompts": REGION}, "empty past"),
+        ({"image": PICTURE, "text": "<image>?", "mask_prompts": REGION[:0]}, "shape"),
+        ({"image": PICTURE, "text": "<image>?", "mask_prompts": REGION[0]}, "shape"),
+        ({"video": [], "text": SEGMENT}, "no frames"),
+        ({"image": PICTURE, "video": [PICTURE], "text": SEGMENT}, "Both"),
+        ({"image": "photo.jpg", "text": SEGMENT}, "type str"),
+        ({"image": PICTURE.astype(float), "text": SEGMENT}, "type ndarray"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(golden_model, arguments, message):
+    square = {
+        k: v[:40, :40] if k == "image" and hasattr(v, "shape") else v for k, v in arguments.items()
+    }
+    with pytest.raises(UsageError, match=message):
+        golden_model.predict(**square)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "I;16", "CMYK"])
+def test_pictures_of_every_mode_are_read(golden_model, mode):
+    prediction = golden_model.predict(Image.new(mode, (30, 20)), text=SEGMENT)
+    assert prediction.frames[0].masks.shape == (1, 20, 30)
+
+
+def test_a_mask_comes_with_three_scores(golden_model):
+    prediction = golden_model.predict(PICTURE, text=SEGMENT)
+    frame = prediction.frames[0]
+    assert prediction.text == "Sure, [SEG].<|im_end|>"
+    assert frame.masks.shape == (1, 40, 56) and frame.masks.dtype == bool
+    for value in (frame.scores[0], frame.object_scores[0], *prediction.answer.seg_probabilities):
+        assert 0 <= value <= 1
+
+
+def test_plain_chat_never_draws_and_forgets_the_image_word(golden_model):
+    plain = golden_model.predict(text="Who are you?")
+    assert plain.text == golden_model.predict(text="<image>Who are you?").text
+    assert plain.frames == ()
+
+
+def test_the_reference_call_takes_its_tokenizer_and_lets_the_video_win(golden_model):
+    video = [PICTURE, PICTURE]
+    answer = golden_model.predict_forward(
+        image=PICTURE, video=video, text=SEGMENT, tokenizer=object()
+    )
+    assert [masks.shape for masks in answer["prediction_masks"]] == [(2, 40, 56)]
+    question = golden_model.predict_forward(image=PICTURE, text="<image>What color is the sky?")
+    assert question["prediction_masks"] == []
+
+
+def test_frames_are_taken_only_as_masks_are_asked_for(golden_model):
+    taken = []
+
+    def frames():
+        for index in range(1000):
+            taken.append(index)
+            yield PICTURE
+
+    answers = golden_model.answer_video(frames(), [Question(SEGMENT)])
+    assert answers.answers[0].text == "Sure, [SEG].<|im_end|>" and len(taken) == 5
+    masks = iter(answers)
+    assert [next(masks).frame_idx for _ in range(7)] == list(range(7))
+    assert len(taken) == 7
+
+
+def test_a_video_question_without_masks_reads_five_frames_only(golden_model):
+    frames = iter([PICTURE] * 9)
+    answers = golden_model.answer_video(
+        frames, [Question("<image>What is happening in the video?")]
+    )
+    assert list(answers) == [] and len(list(frames)) == 4
+
+
+def test_frames_of_another_size_take_the_first_one_s(golden_model):
+    video = [PICTURE, PICTURE[:20, :20]]
+    masks = golden_model.predict(video=video, text=SEGMENT).object_masks(0)
+    assert masks.shape == (2, 40, 56)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"device": "cuda:99"}, "no device cuda:99"),
+        ({"device": "gpu"}, "Unknown device"),
+        ({"device": "cpu", "dtype": "int8"}, "Unknown dtype"),
+        ({"device": "cpu", "attention": "flash"}, "flash-attn cannot be used"),
+        ({"device": "cpu", "attention": "eager"}, "Unknown attention"),
+    ],
+)
+def test_a_device_or_format_that_cannot_be_had_is_refused(golden_checkpoint, option, message):
+    with pytest.raises(UsageError, match=message):
+        Sa2VA.from_pretrained(str(golden_checkpoint), **option)
+
+
+def test_attention_is_never_eager(golden_model):
+    from transformers import PreTrainedModel
+
+    parts = [m for m in golden_model.model.modules() if isinstance(m, PreTrainedModel)]
+    assert parts and {part.config._attn_implementation for part in parts} == {"sdpa"}
+    assert golden_model.model.segmenter.mask_decoder.config._attn_implementation == "sdpa"
