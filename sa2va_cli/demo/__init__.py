@@ -1,1 +1,1 @@
-"""The embedded demo model: a world of drawn shapes, its language, and a tiny Sa2VA trained on it."""
+"""The embedded demo model: a world of drawn shapes, its language, a tiny Sa2VA trained on it."""

@@ -85,6 +85,12 @@ def encode(text: str) -> list[int]:
     return list(tokenizer().encode(text).ids)
 
 
+def token_id(token: str) -> int:
+    found = tokenizer().token_to_id(token)
+    assert found is not None, token
+    return found
+
+
 def choose_exchanges(
     rng: random.Random, facts: Facts, count: int, mix: Mapping[str, int]
 ) -> list[Exchange]:
@@ -127,7 +133,7 @@ def _append(row: Row, ids: Sequence[int], labels: bool = False) -> None:
 
 
 def _append_regions(row: Row, regions: list[np.ndarray]) -> None:
-    context = tokenizer().token_to_id("<IMG_CONTEXT>")
+    context = token_id("<IMG_CONTEXT>")
     before = f"\nThere are {len(regions)} part regions in the picture: "
     for number, cells in enumerate(regions, start=1):
         _append(row, encode(f"{before}region{number}<vp>"))
@@ -139,7 +145,7 @@ def _append_regions(row: Row, regions: list[np.ndarray]) -> None:
 
 
 def _append_exchange(row: Row, exchange: Exchange) -> None:
-    seg = tokenizer().token_to_id("[SEG]")
+    seg = token_id("[SEG]")
     before = ".\n" if exchange.regions else ""
     _append(row, encode(before + exchange.question + QUESTION_END))
     answer = encode(exchange.answer + "<|im_end|>")
@@ -153,7 +159,7 @@ def picture_prefix(frames: int) -> Row:
     """The user's turn up to the last `</img>`."""
     text = "<|im_start|>user\n" + Picture(frames, GRID * GRID, is_video=frames > 1).text
     ids = encode(text)
-    context = tokenizer().token_to_id("<IMG_CONTEXT>")
+    context = token_id("<IMG_CONTEXT>")
     visual, seen = [], 0
     for token in ids:
         visual.append(seen if token == context else TEXT)

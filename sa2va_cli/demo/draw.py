@@ -46,8 +46,7 @@ def draw_folder(folder: Path, images: int = 12, videos: int = 2) -> list[Example
         for number, (clip, index, phrase) in enumerate(occlusions(videos), start=1)
     ]
     lines = [
-        json.dumps({"path": one.path, "prompts": list(one.prompts)}) + "\n"
-        for one in examples
+        json.dumps({"path": one.path, "prompts": list(one.prompts)}) + "\n" for one in examples
     ]
     (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
     truth = {one.path: one.prompts for one in examples}
@@ -69,7 +68,7 @@ def _prompts(scene: Scene, rng: random.Random) -> dict[str, list[Rle]]:
         exchange = ask(rng, kind, scene.facts)
         if exchange is not None:
             things = [index for target in exchange.targets for index in target]
-            prompts[exchange.phrase] = [encode_rle(scene.masks[things].any(axis=0))]
+            prompts[exchange.phrase] = [encode_rle(scene.union(things))]
     return prompts
 
 

@@ -1,6 +1,6 @@
 """Scores a checkpoint on pictures and videos of the demo world that training never saw.
 
-    python -m sa2va_cli.demo.evaluate --images 500 --videos 50
+python -m sa2va_cli.demo.evaluate --images 500 --videos 50
 """
 
 import argparse
@@ -22,10 +22,21 @@ from sa2va_cli.demo.scores import Scores, score_exchange, score_video
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.results import Question
 
-KINDS = (
-    "attribute relation superlative plural several absent count exists has_color color shape "
-    "caption region"
-).split()
+KINDS = [
+    "attribute",
+    "relation",
+    "superlative",
+    "plural",
+    "several",
+    "absent",
+    "count",
+    "exists",
+    "has_color",
+    "color",
+    "shape",
+    "caption",
+    "region",
+]
 VIDEO_LENGTHS = (24, 30)
 MOST_COUNTED = 6
 # Score, goal, and whether more is better.

@@ -1,6 +1,6 @@
 """Writes a trained state as a checkpoint in the published layout.
 
-    python -m sa2va_cli.demo.export demo-state sa2va_cli/demo/checkpoint
+python -m sa2va_cli.demo.export demo-state sa2va_cli/demo/checkpoint
 """
 
 import argparse

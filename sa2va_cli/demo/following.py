@@ -188,6 +188,6 @@ def frame_loss(drawn: Candidates, masks: Tensor, name: str) -> tuple[Tensor, Mea
     if not visible.all():
         loss = loss + 5 * F.softplus(drawn.mask_logits[~visible]).mean()
         measures[f"{name}_empty"] = (
-            (drawn.mask_logits[~visible, 0] > 0).flatten(1).sum(dim=1) < 2
-        ).float().tolist()
+            ((drawn.mask_logits[~visible, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
+        )
     return loss, measures

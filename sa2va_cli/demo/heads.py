@@ -12,7 +12,7 @@ FREQUENCIES = 5
 
 
 class DenseHead(nn.Module):
-    """Reads from each patch what covers it: four attributes (or background) and an offset."""
+    """Reads from each patch what covers it: four attributes (or background) and its center."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,10 +20,10 @@ class DenseHead(nn.Module):
         self.linear = nn.Linear(width, sum(COUNTS) + len(COUNTS) + 2)
 
     def forward(self, patches: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(B, P, D) -> logits (B, P, values + 1) per attribute, background first; and offsets."""
+        """(B, P, D) -> logits (B, P, values + 1) per attribute, background first; and centers."""
         output = self.linear(self.norm(patches))
-        *logits, offsets = output.split([*(count + 1 for count in COUNTS), 2], dim=-1)
-        return logits, offsets
+        *logits, centers = output.split([*(count + 1 for count in COUNTS), 2], dim=-1)
+        return logits, centers
 
 
 class Teacher(nn.Module):
@@ -36,6 +36,7 @@ class Teacher(nn.Module):
         super().__init__()
         frequencies = 2.0 ** torch.arange(FREQUENCIES) * math.pi
         self.register_buffer("frequencies", frequencies, persistent=False)
+        self.frequencies: Tensor
         self.box = nn.Sequential(
             nn.Linear(8 * FREQUENCIES, width), nn.ReLU(), nn.Linear(width, width)
         )

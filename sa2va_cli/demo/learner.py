@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from sa2va_cli.demo.heads import Heads
@@ -21,9 +22,11 @@ class Learner(nn.Module):
         config = model.config
         self.model = model
         self.has_teacher = False  # the stand-in for the language model has learnt its part
-        self.heads = Heads(
-            config.vision.hidden_size, config.language.hidden_size, config.segmenter.hidden_size
-        )
+        with torch.random.fork_rng():
+            torch.manual_seed(1)  # the same in every training process
+            self.heads = Heads(
+                config.vision.hidden_size, config.language.hidden_size, config.segmenter.hidden_size
+            )
 
 
 class Stage(Protocol):
@@ -40,7 +43,9 @@ class Stage(Protocol):
     def loss(self, learner: Learner, batch: Any) -> tuple[Tensor, Measures]: ...
 
 
-def parameters_of(module: nn.Module, skip: Callable[[str], bool] = lambda _: False) -> NamedParameters:
+def parameters_of(
+    module: nn.Module, skip: Callable[[str], bool] = lambda _: False
+) -> NamedParameters:
     return [(name, p) for name, p in module.named_parameters() if not skip(name)]
 
 

@@ -168,7 +168,8 @@ def _segs(
     starts: list[list[int]],
     drawn: int,
 ) -> tuple[Places, Objects]:
-    found, objects, chosen = [], [], []
+    found: list[tuple[int, int, str, np.ndarray]] = []
+    objects, chosen = [], []
     for picture, sight in enumerate(sights):
         own = [
             (start + place, exchange.kind, things)

@@ -8,12 +8,14 @@ from sa2va_cli.demo.targets import BACKGROUND, DenseTargets
 
 
 def dense_loss(
-    logits: list[Tensor], offsets: Tensor, targets: DenseTargets
+    seen: tuple[list[Tensor], Tensor], targets: DenseTargets
 ) -> tuple[Tensor, dict[str, float]]:
     """Attributes of covered patches, background elsewhere, and where the thing's center is."""
+    logits, centers = seen
     covered = targets.values[..., 0] >= 0
     clear = targets.values[..., 0] == BACKGROUND
-    loss = 4 * (offsets[covered] - targets.offsets[covered]).abs().mean()
+    # Absolute places: nothing else would teach the tower where in the picture it is looking.
+    loss = 4 * (centers[covered] - targets.centers[covered]).abs().mean()
     shown = {}
     for attribute, name in enumerate(("size", "fill", "color", "shape")):
         wanted = targets.values[covered][:, attribute] + 1
@@ -50,4 +52,3 @@ def pointer_loss(logits: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     loss = -(cells * logits.log_softmax(dim=1)).sum(dim=1).mean()
     best = cells.gather(1, logits.argmax(dim=1, keepdim=True))[:, 0]
     return loss, best > 0.2 * cells.max(dim=1).values
-

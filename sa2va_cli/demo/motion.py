@@ -151,4 +151,11 @@ def _seen_well(mask: np.ndarray, thing: Thing) -> bool:
     return bool(mask.sum() > MIN_VISIBLE * SOLIDITY[thing.shape] * math.pi * thing.radius**2)
 
 
-SOLIDITY = {"circle": 1.0, "square": 0.8, "triangle": 0.54, "star": 0.54, "ring": 0.73, "cross": 0.75}
+SOLIDITY = {
+    "circle": 1.0,
+    "square": 0.8,
+    "triangle": 0.54,
+    "star": 0.54,
+    "ring": 0.73,
+    "cross": 0.75,
+}

@@ -5,7 +5,6 @@ https://arxiv.org/abs/2502.16982. Ours turns all matrices of one shape at once, 
 CPUs are slow in the bfloat16 that torch.optim.Muon computes in.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,11 +19,12 @@ SMALLEST_SIDE = 16  # a matrix with a shorter side is a handful of vectors: Adam
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal."""
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, params: Any, lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step; closures are not for us."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
@@ -39,8 +39,10 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - momentum)
-            updates.append(parameter.grad.lerp(state["momentum"], momentum))
+            gradient = parameter.grad
+            assert gradient is not None
+            state["momentum"].lerp_(gradient, 1 - momentum)
+            updates.append(gradient.lerp(state["momentum"], momentum))
         scale = 0.2 * max(parameters[0].shape) ** 0.5
         for parameter, update in zip(parameters, orthogonal(torch.stack(updates)), strict=True):
             parameter.mul_(1 - lr * WEIGHT_DECAY).sub_(update, alpha=lr * scale)
@@ -62,7 +64,8 @@ class Optimisers:
     """Both, over groups of named parameters with their own share of the rate."""
 
     def __init__(self, groups: list[tuple[list[tuple[str, nn.Parameter]], float]]) -> None:
-        matrices, others = [], []
+        matrices: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
         for named, share in groups:
             chosen = [p for name, p in named if _is_matrix(name, p)]
             ids = {id(p) for p in chosen}

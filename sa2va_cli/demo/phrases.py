@@ -15,9 +15,7 @@ RELATIONS = {"left of": (0, 1), "right of": (0, -1), "above": (1, 1), "below": (
 # A value or None ("any") for each of ATTRIBUTES.
 Description = tuple[str | None, ...]
 SUBSETS = tuple(
-    subset
-    for count in range(1, 5)
-    for subset in itertools.combinations(range(4), count)
+    subset for count in range(1, 5) for subset in itertools.combinations(range(4), count)
 )
 SHORT_SUBSETS = tuple(subset for subset in SUBSETS if len(subset) <= 2)
 
@@ -105,11 +103,56 @@ def absent_description(rng: random.Random, facts: Facts) -> Description | None:
     return None
 
 
-KNOWN_STRANGERS = (
-    "dog cat car person man woman horse bird tree house boat bicycle cup bottle chair table cow "
-    "sheep train plane bus truck child ball book phone flower apple banana lamp clock fish bear "
-    "elephant zebra bench sign door window hat shoe bag umbrella pizza cake sofa bed keyboard"
-).split()
+KNOWN_STRANGERS = [
+    "dog",
+    "cat",
+    "car",
+    "person",
+    "man",
+    "woman",
+    "horse",
+    "bird",
+    "tree",
+    "house",
+    "boat",
+    "bicycle",
+    "cup",
+    "bottle",
+    "chair",
+    "table",
+    "cow",
+    "sheep",
+    "train",
+    "plane",
+    "bus",
+    "truck",
+    "child",
+    "ball",
+    "book",
+    "phone",
+    "flower",
+    "apple",
+    "banana",
+    "lamp",
+    "clock",
+    "fish",
+    "bear",
+    "elephant",
+    "zebra",
+    "bench",
+    "sign",
+    "door",
+    "window",
+    "hat",
+    "shoe",
+    "bag",
+    "umbrella",
+    "pizza",
+    "cake",
+    "sofa",
+    "bed",
+    "keyboard",
+]
 
 
 def stranger(rng: random.Random) -> str:
@@ -118,6 +161,8 @@ def stranger(rng: random.Random) -> str:
         return rng.choice(KNOWN_STRANGERS)
     syllables = rng.randint(1, 4)
     return "".join(
-        rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "ff"))
+        rng.choice("bcdfghjklmnprstvwz")
+        + rng.choice("aeiou")
+        + rng.choice(("", "", "n", "r", "ff"))
         for _ in range(syllables)
     )

@@ -28,6 +28,10 @@ class Scene:
         """What can be said about it."""
         return facts_of(self.things, self.image, range(len(self.things)))
 
+    def union(self, indices: Iterable[int]) -> np.ndarray:
+        """(H, W) bool: these things together."""
+        return np.asarray(self.masks[list(indices)].any(axis=0))
+
 
 @dataclass(frozen=True, slots=True)
 class Palette:
@@ -94,7 +98,8 @@ def _apart(a: Thing, b: Thing) -> bool:
 
 def pick_palette(rng: random.Random) -> Palette:
     """Sixty percent of the pictures hold a few shapes or colors only, so that things compete."""
-    shapes, colors = SHAPES, tuple(COLORS)
+    shapes: tuple[str, ...] = SHAPES
+    colors: tuple[str, ...] = tuple(COLORS)
     if rng.random() < 0.6:
         shapes = tuple(rng.sample(SHAPES, rng.randint(1, 4)))
     if rng.random() < 0.6:
@@ -102,9 +107,7 @@ def pick_palette(rng: random.Random) -> Palette:
     return Palette(shapes, colors)
 
 
-def random_thing(
-    rng: random.Random, palette: Palette, canvas: tuple[int, int, float]
-) -> Thing:
+def random_thing(rng: random.Random, palette: Palette, canvas: tuple[int, int, float]) -> Thing:
     """A shape anywhere on the canvas (width, height, and the unit of length)."""
     width, height, unit = canvas
     size, color = rng.choice(SIZES), rng.choice(palette.colors)

@@ -57,7 +57,7 @@ def score_exchange(scores: Scores, scene: Scene, asked: Exchange, said: Predicti
 def score_masks(scores: Scores, scene: Scene, asked: Exchange, said: Prediction) -> None:
     """IoU for each thing or group that was asked for; nothing said is 0."""
     ious = [
-        mask_iou(predicted_mask(said, number), scene.masks[list(things)].any(axis=0))
+        mask_iou(predicted_mask(said, number), scene.union(things))
         if number < num_masks(said)
         else 0.0
         for number, things in enumerate(asked.targets)

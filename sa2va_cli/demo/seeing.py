@@ -51,7 +51,7 @@ class Look:
 
     def loss(self, learner: Learner, batch: LookBatch) -> tuple[Tensor, Measures]:
         states = learner.model.vision_encoder(pixel_values=batch.pixel_values).last_hidden_state
-        loss, shown = dense_loss(*learner.heads.dense(states[:, 1:]), batch.targets)
+        loss, shown = dense_loss(learner.heads.dense(states[:, 1:]), batch.targets)
         return loss, {name: [value] for name, value in shown.items()}
 
 
@@ -79,9 +79,7 @@ class Trace:
         told = [
             (number, *tell(rng, scene, index))
             for number, scene in enumerate(scenes)
-            for index in rng.sample(
-                range(len(scene.things)), min(len(scene.things), self.objects)
-            )
+            for index in rng.sample(range(len(scene.things)), min(len(scene.things), self.objects))
         ]
         frames, boxes, has_box, values, masks = zip(*told, strict=True)
         return TraceBatch(

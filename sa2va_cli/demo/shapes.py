@@ -49,9 +49,7 @@ def outline(shape: str, radius: float, angle: float) -> np.ndarray:
     if shape == "cross":
         w = 0.34
         quarter = [(-w, -1.0), (w, -1.0), (w, -w)]
-        corners = np.array(
-            [_turned(point, k * math.pi / 2) for k in range(4) for point in quarter]
-        )
+        corners = np.array([_turned(point, k * math.pi / 2) for k in range(4) for point in quarter])
         radii, angles = np.hypot(*corners.T), np.arctan2(corners[:, 1], corners[:, 0])
     elif shape == "star":
         angles = (np.arange(10) * 36 - 90) * math.pi / 180

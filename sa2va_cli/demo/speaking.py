@@ -12,16 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sa2va_cli.demo.candidates import prompted, take
-from sa2va_cli.demo.lessons import Lesson, Places, make_lesson, make_video_lesson
+from sa2va_cli.demo.conversations import NO_LABEL, Sequences, tokenizer
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
+from sa2va_cli.demo.lessons import Lesson, Places, make_lesson, make_video_lesson
 from sa2va_cli.demo.losses import dense_loss, mask_loss, pointer_loss
 from sa2va_cli.demo.phrases import VALUES
-from sa2va_cli.demo.conversations import NO_LABEL, Sequences, tokenizer
 from sa2va_cli.demo.targets import DenseTargets
 from sa2va_cli.models.sa2va.vision import pixel_shuffle
 
-
-VIDEO_STEPS = (4, 5, 9)  # of ten steps: two of five were one of each pair of workers
+VIDEO_BATCHES = (4, 5)  # of ten; neighbours, so that two workers have them in the same step
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ class Ground:
     drawn = 4  # masks a picture
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
-        if seeds[0] // self.batch % 10 in VIDEO_STEPS:
-            return make_video_lesson(seeds[:2], 6, self.drawn)
+        if seeds[0] // self.batch % 10 in VIDEO_BATCHES:
+            return make_video_lesson(seeds[:3], 5, self.drawn)
         return make_lesson(seeds, self.questions, self.drawn)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
@@ -106,7 +105,7 @@ def see(learner: Learner, pixel_values: Tensor) -> Tensor:
 def look(learner: Learner, lesson: Lesson, patches: Tensor) -> tuple[Tensor, Measures]:
     """The vision tower's own lesson goes on, so that it forgets nothing."""
     assert lesson.dense is not None
-    loss, seen = dense_loss(*learner.heads.dense(patches), lesson.dense[0])
+    loss, seen = dense_loss(learner.heads.dense(patches), lesson.dense[0])
     return loss, {f"seen_{name}": [value] for name, value in seen.items()}
 
 
@@ -136,7 +135,8 @@ def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
     """Everything up to the prompts, with all losses of the language side."""
     visual = project(learner, patches).unflatten(0, (len(lesson.sequences.ids), -1)).flatten(1, 2)
     states = read(learner, lesson.sequences, visual)
-    naming, measures = torch.zeros(()), {}
+    naming = torch.zeros((), device=visual.device)
+    measures: Measures = {}
     if lesson.dense is not None:
         naming, measures = naming_loss(learner, visual, lesson.dense[1])
     spoken, exact = answer_loss(learner, lesson, states)
@@ -149,9 +149,7 @@ def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
     return Understood(visual, states, prompts, loss, measures)
 
 
-def naming_loss(
-    learner: Learner, visual: Tensor, targets: DenseTargets
-) -> tuple[Tensor, Measures]:
+def naming_loss(learner: Learner, visual: Tensor, targets: DenseTargets) -> tuple[Tensor, Measures]:
     """Each visual token should look like the words for what it shows, and know where that is.
 
     The classifier is the language model's own word embeddings: without this, a small language
@@ -159,12 +157,8 @@ def naming_loss(
     """
     covered = targets.values[..., 0] >= 0
     tokens, wanted = visual[covered], targets.values[covered]
-    side = round(visual.shape[1] ** 0.5)
-    cells = torch.arange(side * side, device=visual.device)
-    where = torch.stack((cells % side, cells // side), dim=1).add(0.5) / side
-    centers = (where + targets.offsets)[covered]
-    misplaced = (learner.heads.position(tokens) - centers).abs().mean()
-    loss = 3 * misplaced
+    misplaced = (learner.heads.position(tokens) - targets.centers[covered]).abs().mean()
+    loss = 6 * misplaced
     measures: Measures = {"misplaced": [misplaced.item()]}
     embeddings = learner.model.language_model.model.embed_tokens.weight
     for attribute, ids in enumerate(word_ids()):
@@ -220,9 +214,7 @@ def pointing(
     learner: Learner, places: Places, states: Tensor, visual: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The states at some tokens point at what they are about."""
-    logits = learner.heads.pointers(
-        states[places.pictures, places.tokens], visual[places.pictures]
-    )
+    logits = learner.heads.pointers(states[places.pictures, places.tokens], visual[places.pictures])
     return pointer_loss(logits, places.pointers)
 
 
@@ -231,9 +223,11 @@ def teacher_loss(learner: Learner, lesson: Lesson, understood: Understood) -> Te
     objects = lesson.objects
     single = objects.single
     if not learner.has_teacher:
-        return torch.zeros(())
+        return understood.prompts.new_zeros(())
     with torch.no_grad():
-        wanted = learner.heads.teacher(objects.boxes[single], single[single], objects.values[single])
+        wanted = learner.heads.teacher(
+            objects.boxes[single], single[single], objects.values[single]
+        )
     return F.mse_loss(understood.prompts[single], wanted) / wanted.var().clamp(min=1e-4)
 
 

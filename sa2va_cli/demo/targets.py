@@ -26,7 +26,7 @@ class DenseTargets:
     """What each patch of B pictures shows: the thing that covers it."""
 
     values: Tensor  # (B, patches, 4): index of size, fill, color, shape; BACKGROUND or UNSURE
-    offsets: Tensor  # (B, patches, 2): from the patch to the thing's center, parts of the picture
+    centers: Tensor  # (B, patches, 2): of that thing, as parts of the picture
 
 
 def vision_pixels(images: list[np.ndarray]) -> Tensor:
@@ -47,7 +47,7 @@ def shrink(mask: np.ndarray, side: int) -> np.ndarray:
 
 def soft_mask(masks: np.ndarray, indices: Sequence[int]) -> np.ndarray:
     """(N, H, W) -> (MASK_SIDE, MASK_SIDE) float32: a union, as the mask decoder can draw it."""
-    return shrink(masks[list(indices)].any(axis=0), MASK_SIDE)
+    return shrink(np.asarray(masks[list(indices)].any(axis=0)), MASK_SIDE)
 
 
 def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
@@ -71,8 +71,7 @@ def value_indices(words: tuple[str, ...]) -> tuple[int, ...]:
 def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) -> DenseTargets:
     """For each cell of a grid the thing that covers most of it, if that is at least `least`."""
     values = np.full((len(scenes), side, side, 4), BACKGROUND, np.int64)
-    offsets = np.zeros((len(scenes), side, side, 2), np.float32)
-    rows, columns = (np.mgrid[0:side, 0:side] + 0.5) / side
+    centers = np.zeros((len(scenes), side, side, 2), np.float32)
     for number, scene in enumerate(scenes):
         covered = np.stack([shrink(mask, side) for mask in scene.masks])
         owner, most = covered.argmax(axis=0), covered.max(axis=0)
@@ -81,10 +80,9 @@ def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) 
         for index in range(len(scene.things)):
             own = (owner == index) & (most > least)
             values[number][own] = value_indices(facts.words[index])
-            x, y = facts.centers[index]
-            offsets[number][own] = np.stack([x - columns[own], y - rows[own]], axis=1)
+            centers[number][own] = facts.centers[index]
     return DenseTargets(
-        torch.from_numpy(values).flatten(1, 2), torch.from_numpy(offsets).flatten(1, 2)
+        torch.from_numpy(values).flatten(1, 2), torch.from_numpy(centers).flatten(1, 2)
     )
 
 

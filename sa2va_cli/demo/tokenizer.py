@@ -6,7 +6,16 @@ A word that it does not know falls apart into letters, as with the published tok
 import json
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from sa2va_cli.demo.phrases import REFUSAL, RELATIONS, SUPERLATIVES, VALUES
 from sa2va_cli.demo.templates import (
@@ -24,12 +33,43 @@ QWEN2_WORDS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 # In the order of the published InternVL-based checkpoints; Sa2VA's own five come last.
-SPECIAL_TOKENS = tuple(
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> "
-    "<|box_end|> <|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> "
-    "<|image_pad|> <|video_pad|> <tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> "
-    "<|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> <img> </img> <IMG_CONTEXT> <quad> "
-    "</quad> <ref> </ref> <box> </box> [SEG] <p> </p> <vp> </vp>".split()
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<quad>",
+    "</quad>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "[SEG]",
+    "<p>",
+    "</p>",
+    "<vp>",
+    "</vp>",
 )
 NOT_SPECIAL = SPECIAL_TOKENS[14:22]  # added, but ordinary text, in the published files
 PAIR_PATTERN = Regex(QWEN2_WORDS)
@@ -92,7 +132,9 @@ def train_tokenizer() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
     tokenizer.train_from_iterator(world_words() * 2, trainer)
-    tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token not in NOT_SPECIAL][:14])
+    tokenizer.add_special_tokens(
+        [token for token in SPECIAL_TOKENS if token not in NOT_SPECIAL][:14]
+    )
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in NOT_SPECIAL])
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS[22:]))
     return tokenizer
@@ -107,7 +149,17 @@ def world_words() -> list[str]:
         " ".join(["", *(shape + ("es" if shape == "cross" else "s") for shape in VALUES[3])]),
         " ".join(value.capitalize() for values in VALUES for value in values),
         "user\nassistant\nThere are 1 part regions in the picture: region1.\n objects shapes",
-        "\n".join((REFUSAL, "Sure,", "Yes.", "No.", "It is a", "The image shows", "How many are",)),
+        "\n".join(
+            (
+                REFUSAL,
+                "Sure,",
+                "Yes.",
+                "No.",
+                "It is a",
+                "The image shows",
+                "How many are",
+            )
+        ),
         "\n".join((" Is there", "Is", "What color is", "What shape", "The", "Segment", "Where")),
         "Topmost Leftmost Rightmost Bottommost 0 1 2 3 4 5 6 7 8 9",
     ]

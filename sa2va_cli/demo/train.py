@@ -8,6 +8,7 @@ Everything a stage knows is in `<state>/<stage>.pt`; `<state>/log.jsonl` holds t
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import sys
 import time
@@ -18,12 +19,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader, Dataset
 
 from sa2va_cli.demo.build import fresh_model
-from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
+from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
 from sa2va_cli.models.sa2va.checkpoint import load_model
@@ -64,6 +66,12 @@ class Steps(Dataset[Any]):
     def __getitem__(self, step: int) -> Any:
         start = self.first + (step * self.workers + self.worker) * self.stage.batch
         return self.stage.prepare(range(start, start + self.stage.batch))
+
+
+def parent_lives() -> bool:
+    """Workers of a killed parent must not go on in secret."""
+    parent = multiprocessing.parent_process()
+    return parent is None or parent.is_alive()
 
 
 def rate_factor(step: int, progress: float) -> float:
@@ -111,7 +119,7 @@ class StageRun:
         saved = time.monotonic()
         progress = self._agreed_progress()
         batches = self._batches()
-        while progress < 1 and self.step != last:
+        while progress < 1 and self.step != last and parent_lives():
             began = time.monotonic()
             self._step(next(batches), log, rate_factor(self.step, progress))
             self.step += 1
@@ -245,7 +253,9 @@ def to_device(value: Any, device: str) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(to_device(part, device) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: to_device(getattr(value, field.name), device) for field in fields(value)}
+        parts = {
+            field.name: to_device(getattr(value, field.name), device) for field in fields(value)
+        }
         return type(value)(**parts)
     return value
 
@@ -258,7 +268,10 @@ def work(worker: int, run: Run) -> None:
     if run.workers > 1:
         rendezvous = run.state / f"rendezvous-{os.getppid()}"
         dist.init_process_group(
-            "gloo", init_method=f"file://{rendezvous.resolve()}", rank=worker, world_size=run.workers
+            "gloo",
+            init_method=f"file://{rendezvous.resolve()}",
+            rank=worker,
+            world_size=run.workers,
         )
     for name in run.stages:
         path = run.state / f"{name}.pt"
@@ -272,9 +285,13 @@ def work(worker: int, run: Run) -> None:
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--state", type=Path, default=Path("demo-state"), help="folder to go on from")
+    parser.add_argument(
+        "--state", type=Path, default=Path("demo-state"), help="folder to go on from"
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="training processes (CPU)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="training processes (CPU)"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of pictures")
     parser.add_argument("--minutes", type=float, help="for each stage at most")
     parser.add_argument("--device", default="cpu")
@@ -298,7 +315,7 @@ def main() -> None:
     if workers == 1:
         work(0, run)
     else:
-        torch.multiprocessing.spawn(work, args=(run,), nprocs=workers)
+        spawn(work, args=(run,), nprocs=workers)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError
-from sa2va_cli.media.discover import Discovery, DiscoverOptions, GivenPath, discover
+from sa2va_cli.media.discover import DiscoverOptions, Discovery, GivenPath, discover
 from sa2va_cli.media.listing import read_manifest, read_paths
 
 STDIN = "-"

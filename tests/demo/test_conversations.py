@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from sa2va_cli.demo.build import GRID, fresh_model
-from sa2va_cli.demo.conversations import MIX, choose_exchanges, encode, into_rows, pack, picture_prefix
+from sa2va_cli.demo.conversations import (
+    MIX,
+    choose_exchanges,
+    encode,
+    into_rows,
+    pack,
+    picture_prefix,
+)
 from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.questions import Exchange, ask
 from sa2va_cli.demo.scenes import make_scene
@@ -72,7 +79,9 @@ def test_training_and_predictor_spell_a_second_turn_alike():
 
 def test_only_answers_are_learnt():
     rng = random.Random(1)
-    for row in into_rows(rng, choose_exchanges(rng, make_scene(1).facts, 8, MIX | {"region": 0}), {}):
+    for row in into_rows(
+        rng, choose_exchanges(rng, make_scene(1).facts, 8, MIX | {"region": 0}), {}
+    ):
         answers = "".join(one.answer + "<|im_end|>" for one in row.exchanges)
         assert [label for label in row.labels if label >= 0] == encode(answers)
         assert len(row.segs) == answers.count("[SEG]")

@@ -11,7 +11,9 @@ def test_a_seed_always_draws_the_same_picture():
     assert (first.image == second.image).all()
     assert (first.masks == second.masks).all()
     assert first.things == second.things
-    assert make_scene(8).image.shape != first.image.shape or (make_scene(8).image != first.image).any()
+    assert (
+        make_scene(8).image.shape != first.image.shape or (make_scene(8).image != first.image).any()
+    )
 
 
 def test_pictures_hold_the_whole_world():

@@ -1,11 +1,13 @@
-from dataclasses import replace
+import time
+
+import pytest
+
 from sa2va_cli.config import JobConfig, Prompt
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.jobs.stop import StopSignals
 from sa2va_cli.jobs.watch import NoView
 from sa2va_cli.runners.job import prepare, run
 from tests.jobs.tiny import TinySource, write_pictures
-import pytest, time
 
 
 @pytest.mark.parametrize("runner", ["local", "multi_gpu"])
