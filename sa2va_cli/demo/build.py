@@ -9,6 +9,7 @@ from torch import nn
 
 from sa2va_cli.demo.tokenizer import train_tokenizer
 from sa2va_cli.models.sa2va.config import parse_config
+from sa2va_cli.models.sa2va.image_encoder import sine_positions
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 
 TILE = 160
@@ -104,6 +105,9 @@ def _initialise(model: Sa2vaModel) -> None:
     nn.init.normal_(segmenter.prompt_tokens.position_matrix)
     language = model.language_model
     language.lm_head.weight.data.copy_(language.model.embed_tokens.weight)
+    places = model.vision_encoder.embeddings.position_embeddings
+    sides = sine_positions(2 * GRID, places.shape[-1], torch.device("cpu"))
+    places.data[0, 1:] = 0.5 * sides  # else it takes long until the tower knows where it looks
     for name, parameter in model.vision_encoder.named_parameters():
         if "lambda_" in name:
             nn.init.ones_(parameter)

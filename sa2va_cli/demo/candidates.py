@@ -24,6 +24,15 @@ def take(features: FrameFeatures, frames: Tensor) -> FrameFeatures:
     return FrameFeatures(features.coarse[frames], features.middle[frames], features.fine[frames])
 
 
+def with_fine_levels(segmenter: Segmenter, features: FrameFeatures) -> FrameFeatures:
+    """What the image encoder saw, through the decoder's own convolutions (which learn)."""
+    return FrameFeatures(
+        coarse=features.coarse,
+        middle=segmenter.mask_decoder.conv_s1(features.middle),
+        fine=segmenter.mask_decoder.conv_s0(features.fine),
+    )
+
+
 def prompted(segmenter: Segmenter, features: FrameFeatures, prompts: Tensor) -> Candidates:
     """`Segmenter.decode_prompts`, for objects in different frames: (N, ...) and (N, 1, C)."""
     coarse = features.coarse + segmenter.no_memory_embedding.view(1, -1, 1, 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sa2va_cli.demo.candidates import Candidates, decode, prompted, take
+from sa2va_cli.demo.candidates import Candidates, decode, prompted, take, with_fine_levels
 from sa2va_cli.demo.conversations import Sequences, into_rows, pack
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.lessons import video_exchanges
@@ -105,7 +105,8 @@ class Track:
         loss = torch.zeros((), device=prompts.device)
         measures: Measures = {}
         for time in range(length):
-            frame = take(with_fine_levels(segmenter, features, time, length), batch.videos)
+            seen = with_fine_levels(segmenter, frames_at(features, time, length))
+            frame = take(seen, batch.videos)
             step = tracker.prompt_frame if time < PROMPTED else tracker.track_frame
             step(frame)
             name = "prompted" if time < PROMPTED else "tracked"
@@ -132,14 +133,10 @@ def read_prompts(learner: Learner, batch: Footage) -> Tensor:
     return prompts
 
 
-def with_fine_levels(
-    segmenter: Segmenter, features: FrameFeatures, time: int, length: int
-) -> FrameFeatures:
-    """One frame of each video, through the decoder's own convolutions (which learn)."""
+def frames_at(features: FrameFeatures, time: int, length: int) -> FrameFeatures:
+    """One frame of each video."""
     return FrameFeatures(
-        coarse=features.coarse[time::length],
-        middle=segmenter.mask_decoder.conv_s1(features.middle[time::length]),
-        fine=segmenter.mask_decoder.conv_s0(features.fine[time::length]),
+        features.coarse[time::length], features.middle[time::length], features.fine[time::length]
     )
 
 

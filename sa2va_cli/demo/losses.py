@@ -15,7 +15,7 @@ def dense_loss(
     covered = targets.values[..., 0] >= 0
     clear = targets.values[..., 0] == BACKGROUND
     # Absolute places: nothing else would teach the tower where in the picture it is looking.
-    loss = 4 * (centers[covered] - targets.centers[covered]).abs().mean()
+    loss = 12 * (centers[covered] - targets.centers[covered]).abs().mean()
     shown = {}
     for attribute, name in enumerate(("size", "fill", "color", "shape")):
         wanted = targets.values[covered][:, attribute] + 1

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sa2va_cli.demo.candidates import prompted, take
+from sa2va_cli.demo.candidates import prompted, take, with_fine_levels
 from sa2va_cli.demo.conversations import NO_LABEL, Sequences, tokenizer
-from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, parameters_of
 from sa2va_cli.demo.lessons import Lesson, Places, make_lesson, make_video_lesson
 from sa2va_cli.demo.losses import dense_loss, mask_loss, pointer_loss
 from sa2va_cli.demo.phrases import VALUES
@@ -61,13 +61,13 @@ class Speak:
 
 
 class Ground:
-    """Everything together, the vision tower slowly and still under dense supervision."""
+    """All but the segmenter's image encoder, the vision tower still under dense supervision."""
 
     name = "ground"
     pictures = 150_000
     batch = 8
     questions = 10
-    drawn = 4  # masks a picture
+    drawn = 3  # masks a picture
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
         if seeds[0] // self.batch % 10 in VIDEO_BATCHES:
@@ -76,8 +76,8 @@ class Ground:
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
         vision = parameters_of(learner.model.vision_encoder) + parameters_of(learner.heads.dense)
-        segmenter = parameters_of(learner.model.segmenter, skip=is_video_only)
-        return [(vision, 0.3), (segmenter, 0.5), (language_parameters(learner), 1.0)]
+        decoder = parameters_of(learner.model.segmenter.mask_decoder)
+        return [(vision, 0.5), (decoder, 0.2), (language_parameters(learner), 1.0)]
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
         patches = see(learner, lesson.pixel_values)
@@ -158,7 +158,7 @@ def naming_loss(learner: Learner, visual: Tensor, targets: DenseTargets) -> tupl
     covered = targets.values[..., 0] >= 0
     tokens, wanted = visual[covered], targets.values[covered]
     misplaced = (learner.heads.position(tokens) - targets.centers[covered]).abs().mean()
-    loss = 6 * misplaced
+    loss = 12 * misplaced
     measures: Measures = {"misplaced": [misplaced.item()]}
     embeddings = learner.model.language_model.model.embed_tokens.weight
     for attribute, ids in enumerate(word_ids()):
@@ -236,7 +236,9 @@ def draw(learner: Learner, lesson: Lesson, understood: Understood) -> tuple[Tens
     chosen = lesson.objects.drawn
     assert lesson.sam_pixel_values is not None
     segmenter = learner.model.segmenter
-    features = take(segmenter.encode(lesson.sam_pixel_values), lesson.segs.pictures[chosen])
+    with torch.no_grad():  # it learnt all it needs from the teacher
+        features = segmenter.image_encoder(lesson.sam_pixel_values)
+    features = take(with_fine_levels(segmenter, features), lesson.segs.pictures[chosen])
     drawn = prompted(segmenter, features, understood.prompts[chosen])
     loss, ious = mask_loss(drawn.mask_logits, drawn.ious, lesson.objects.masks[chosen])
     kinds = tuple(lesson.segs.kinds[number] for number in chosen.tolist())
