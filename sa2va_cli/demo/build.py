@@ -107,7 +107,7 @@ def _initialise(model: Sa2vaModel) -> None:
     language.lm_head.weight.data.copy_(language.model.embed_tokens.weight)
     places = model.vision_encoder.embeddings.position_embeddings
     sides = sine_positions(2 * GRID, places.shape[-1], torch.device("cpu"))
-    places.data[0, 1:] = 0.5 * sides  # else it takes long until the tower knows where it looks
+    places.data[0, 1:] = sides  # else it takes long until the tower knows where it looks
     for name, parameter in model.vision_encoder.named_parameters():
         if "lambda_" in name:
             nn.init.ones_(parameter)

@@ -65,13 +65,13 @@ class Ground:
 
     name = "ground"
     pictures = 150_000
-    batch = 8
+    batch = 4
     questions = 10
     drawn = 3  # masks a picture
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
         if seeds[0] // self.batch % 10 in VIDEO_BATCHES:
-            return make_video_lesson(seeds[:3], 5, self.drawn)
+            return make_video_lesson(seeds[:2], 4, self.drawn)
         return make_lesson(seeds, self.questions, self.drawn)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:

@@ -34,7 +34,7 @@ from sa2va_cli.models.sa2va.config import load_config
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Look, Trace, Speak, Ground, Track)
 }
-WARM_UP = 60  # steps
+WARM_UP = 30  # steps
 COOL_DOWN = 0.35  # the last part of a stage, in which the rate falls to a fiftieth
 SAVE_SECONDS = 60
 SHOWN = 400  # the curve shows means over so many questions or masks
