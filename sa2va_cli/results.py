@@ -13,6 +13,8 @@ import numpy as np
 from sa2va_cli.masks import Rle
 
 MediaKind = Literal["image", "video"]
+KeySampling = Literal["first", "uniform"]
+VideoMode = Literal["auto", "sa2va", "sa2va-i"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,15 @@ class Question:
     text: str  # the full text sent, with <image> where the picture belongs
     past_text: str = ""  # earlier turns, exactly as they were
     mask_prompts: np.ndarray | None = None  # (regions, H, W) bool, any size; images only
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """Which frames the language model sees and prompts, and how the others are decoded."""
+
+    key_frames: int = 5  # the reference's number
+    key_sampling: KeySampling = "first"  # "uniform" spreads them over the whole clip
+    mode: VideoMode = "auto"  # "sa2va-i" where the checkpoint has its second decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,7 @@ class AnswerRecord:
     question: str  # what was sent
     text: str  # the answer without special tokens
     raw_text: str  # the answer with them
+    presence: float | None = None  # probability that it is in the picture; None: not asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,15 @@ def annotate(
     start: o.Start = None,
     end: o.End = None,
     max_frames: o.MaxFrames = None,
+    key_frames: o.KeyFrames = None,
+    key_sampling: o.KeySampling = None,
+    video_mode: o.VideoMode = None,
     model: o.Model = None,
     revision: o.Revision = None,
     offline: o.Offline = None,
     dtype: o.Dtype = None,
     attention: o.Attention = None,
+    sam2_weights: o.Sam2Weights = None,
     devices: o.Devices = None,
     workers_per_device: o.WorkersPerDevice = None,
     item_timeout: o.ItemTimeout = None,
@@ -55,14 +59,15 @@ def annotate(
 
     \b
     sa2va annotate photos/ -p "the red car" -p "every person" -o out/
-    sa2va annotate clips/ -p "car=the red car" -o out/ --format youtube-vis
-    sa2va annotate photos/ --task caption -o out/ --format coco,overlay
-    find . -name '*.jpg' -print0 | sa2va annotate - -0 -p "a dog" -o out/ --jsonl -
+    sa2va annotate clips/ -p "car=the red car" -o out/ -f youtube-vis,video
+    sa2va annotate photos/ --task caption -o out/ -f coco,overlay
+    find . -name '*.jpg' -print0 | sa2va annotate - -0 -p "a dog" -o out/
 
     The same command again does what is missing: new, changed and unfinished files.
 
-    Exit codes: 0 done, 1 fatal, 2 usage, 3 done but some items failed, 11 the folder is in
-    use, 130 and 143 interrupted.
+    \b
+    Exit codes: 0 done, 1 fatal, 2 usage, 3 done but some items failed,
+    11 another run has the folder, 130 and 143 interrupted.
     """
     given = {name: value for name, value in locals().items() if _is_given(value)}
     from sa2va_cli.cli.annotate_job import annotate_job  # loads NumPy: not for --help

@@ -1,7 +1,7 @@
 """Options that commands share, each described once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -13,8 +13,23 @@ WHERE = "Where it runs"
 OUT = "What comes out"
 RUN = "How it runs"
 
+
+def _option(panel: str, text: str, *names: str, metavar: str = "") -> Any:
+    """Defaults stand in the text: here None means "not given", and a config file may give it."""
+    return typer.Option(
+        *names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False
+    )
+
+
+Text: TypeAlias = str | None
+Texts: TypeAlias = list[str] | None
+Number: TypeAlias = float | None
+Whole: TypeAlias = int | None
+Flag: TypeAlias = bool | None
+File: TypeAlias = Path | None
+
 Inputs = Annotated[
-    list[str] | None,
+    Texts,
     typer.Argument(
         metavar="INPUT...",
         help="Images, videos, folders (searched whole), globs; - reads paths from standard input.",
@@ -22,198 +37,218 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Job folder: results, and what a resume needs.",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
+    File,
+    _option(WHAT, "Job folder: results, and what a resume needs.", "--output", "-o", metavar="DIR"),
+]
 Null = Annotated[
-    bool | None,
-    typer.Option("--null", "-0", help="Paths on standard input end with NUL (find -print0).",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
+    Flag, _option(WHAT, "Paths on standard input end with NUL (find -print0).", "--null", "-0")
+]
 FilesFrom = Annotated[
-    Path | None,
-    typer.Option(help="File with one path a line.", rich_help_panel=WHAT, show_default=False),
+    File, _option(WHAT, "File with one path a line.", "--files-from", metavar="FILE")
 ]
 Manifest = Annotated[
-    Path | None,
-    typer.Option(help='JSON lines {"path": …, "prompts": […]}: files with prompts of their own.',
-                 rich_help_panel=WHAT, show_default=False),
+    File,
+    _option(
+        WHAT, 'JSON lines {"path": …, "prompts": […]}: files with their own prompts.',
+        "--manifest", metavar="FILE",
+    ),
 ]  # fmt: skip
 Include = Annotated[
-    list[str] | None,
-    typer.Option(help="Only files that match this glob, such as '*.jpg'. Repeatable.",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
+    Texts,
+    _option(WHAT, "Only files that match, like '*.jpg'. Repeatable.", "--include", metavar="GLOB"),
+]
 Exclude = Annotated[
-    list[str] | None,
-    typer.Option(help="No files that match this glob. Repeatable.",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
-Hidden = Annotated[
-    bool | None,
-    typer.Option("--hidden", help="Also names that begin with a dot.",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
+    Texts, _option(WHAT, "No files that match. Repeatable.", "--exclude", metavar="GLOB")
+]
+Hidden = Annotated[Flag, _option(WHAT, "Also names that begin with a dot.", "--hidden")]
 FramesAsVideo = Annotated[
-    bool | None,
-    typer.Option("--frames-as-video", help="A folder of pictures is one video.",
-                 rich_help_panel=WHAT, show_default=False),
-]  # fmt: skip
+    Flag, _option(WHAT, "A folder of pictures is one video.", "--frames-as-video")
+]
 MaxPixels = Annotated[
-    int | None,
-    typer.Option(help="Refuse pictures with more pixels.",
-                 rich_help_panel=WHAT, show_default="268 million"),
+    Whole,
+    _option(
+        WHAT, "Refuse pictures with more pixels (default: 268 million).",
+        "--max-pixels", metavar="N",
+    ),
 ]  # fmt: skip
 
 Task = Annotated[
-    str | None,
-    typer.Option(help="segment: masks for prompts. caption: a text whose phrases have masks. "
-                 "ask: answers. region: text about given masks.",
-                 rich_help_panel=ASK, show_default="segment"),
+    Text,
+    _option(
+        ASK, "segment: masks for prompts (the default). caption: a text whose phrases have masks. "
+        "ask: answers. region: text about given masks.",
+        "--task", metavar="TASK",
+    ),
 ]  # fmt: skip
 PromptOption = Annotated[
-    list[str] | None,
-    typer.Option("--prompt", "-p", help="What to find, or a question. Repeatable. "
-                 "'car=the red car' counts its objects under car.",
-                 rich_help_panel=ASK, show_default=False),
+    Texts,
+    _option(
+        ASK, "What to find, or a question. Repeatable. 'car=the red car' counts its objects under "
+        "car; a sentence that holds = begins with one.",
+        "--prompt", "-p", metavar="TEXT",
+    ),
 ]  # fmt: skip
 PromptsFile = Annotated[
-    Path | None,
-    typer.Option("--prompts", help="Prompts from a .txt, .yaml, .json or .csv file.",
-                 rich_help_panel=ASK, show_default=False),
+    File,
+    _option(
+        ASK, "Prompts from a .txt, .yaml, .json or .csv file.", "--prompts", metavar="FILE"
+    ),
 ]  # fmt: skip
 Regions = Annotated[
-    Path | None,
-    typer.Option(help="For --task region: folder of mask PNGs, or a COCO file.",
-                 rich_help_panel=ASK, show_default=False),
+    File,
+    _option(
+        ASK, "For --task region: folder of mask PNGs, or COCO file.", "--regions", metavar="PATH"
+    ),
 ]  # fmt: skip
 
 Fps = Annotated[
-    float | None,
-    typer.Option(help="At most so many frames a second.", rich_help_panel=VIDEO,
-                 show_default="all"),
-]  # fmt: skip
-Every = Annotated[
-    int | None,
-    typer.Option(help="Every n-th frame.", rich_help_panel=VIDEO, show_default="1"),
+    Number, _option(VIDEO, "At most so many frames a second (default: all).", "--fps", metavar="N")
 ]
+Every = Annotated[Whole, _option(VIDEO, "Every n-th frame (default: 1).", "--every", metavar="N")]
 Start = Annotated[
-    float | None, typer.Option(help="From this second.", rich_help_panel=VIDEO, show_default="0")
+    Number, _option(VIDEO, "From this second (default: 0).", "--start", metavar="SECONDS")
 ]
 End = Annotated[
-    float | None,
-    typer.Option(help="Up to this second.", rich_help_panel=VIDEO, show_default="the end"),
+    Number, _option(VIDEO, "Up to this second (default: the end).", "--end", metavar="SECONDS")
 ]
 MaxFrames = Annotated[
-    int | None,
-    typer.Option(help="Stop after so many frames.", rich_help_panel=VIDEO, show_default="all"),
+    Whole, _option(VIDEO, "Stop after so many frames (default: all).", "--max-frames", metavar="N")
+]
+
+KeyFrames = Annotated[
+    Whole,
+    _option(
+        VIDEO, "Frames that the language model sees (default: 5).", "--key-frames", metavar="N"
+    ),
+]
+KeySampling = Annotated[
+    Text,
+    _option(
+        VIDEO,
+        "first: the clip's first frames. uniform: spread over it; reads the file twice "
+        "(default: first).",
+        "--key-sampling",
+        metavar="HOW",
+    ),
+]
+VideoMode = Annotated[
+    Text,
+    _option(
+        VIDEO,
+        "sa2va, or sa2va-i for checkpoints with two mask decoders (default: auto).",
+        "--video-mode",
+        metavar="MODE",
+    ),
 ]
 
 Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Folder, name on the Hugging Face hub, or demo.",
-                 rich_help_panel=MODEL, show_default="ByteDance/Sa2VA-4B"),
+    Text,
+    _option(
+        MODEL, "Folder, name on the Hugging Face hub, or demo (default: ByteDance/Sa2VA-4B).",
+        "--model", "-m", metavar="MODEL",
+    ),
 ]  # fmt: skip
 Revision = Annotated[
-    str | None,
-    typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=MODEL,
-                 show_default="newest"),
+    Text,
+    _option(
+        MODEL, "Branch, tag or commit on the hub (default: newest).", "--revision", metavar="NAME"
+    ),
 ]  # fmt: skip
-Offline = Annotated[
-    bool | None,
-    typer.Option("--offline", help="Never download.", rich_help_panel=MODEL, show_default=False),
-]
+Offline = Annotated[Flag, _option(MODEL, "Never download.", "--offline")]
 Dtype = Annotated[
-    str | None,
-    typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=MODEL,
-                 show_default="auto"),
-]  # fmt: skip
+    Text, _option(MODEL, "auto, float32, bfloat16 or float16.", "--dtype", metavar="DTYPE")
+]
 Attention = Annotated[
-    str | None,
-    typer.Option(help="auto, sdpa or flash.", rich_help_panel=MODEL, show_default="auto"),
+    Text, _option(MODEL, "auto, sdpa or flash.", "--attention", metavar="KERNEL")
+]  # fmt: skip
+
+Sam2Weights = Annotated[
+    Path | None,
+    _option(
+        MODEL,
+        "SAM 2.0 Hiera-L as safetensors: gives a plain checkpoint the decoder of sa2va-i.",
+        "--sam2-weights",
+    ),
 ]
 
 Devices = Annotated[
-    str | None,
-    typer.Option("--devices", "-d", help="auto (all GPUs, else the processor), cpu, cpu:2 (two "
-                 "workers), cuda, or numbers: 0,1,3.",
-                 rich_help_panel=WHERE, show_default="auto"),
+    Text,
+    _option(
+        WHERE, "auto (all GPUs, else the processor), cpu, cpu:2 (two workers), cuda, or numbers: "
+        "0,1,3.",
+        "--devices", "-d", metavar="LIST",
+    ),
 ]  # fmt: skip
 WorkersPerDevice = Annotated[
-    int | None,
-    typer.Option(help="Models on each device.", rich_help_panel=WHERE, show_default="1"),
+    Whole,
+    _option(WHERE, "Models on each device (default: 1).", "--workers-per-device", metavar="N"),
 ]
 ItemTimeout = Annotated[
-    float | None,
-    typer.Option(help="Seconds without a sign of life until a worker is replaced.",
-                 rich_help_panel=WHERE, show_default="600"),
+    Number,
+    _option(
+        WHERE, "Replace a worker that gives no sign of life for so long (default: 600).",
+        "--item-timeout", metavar="SECONDS",
+    ),
 ]  # fmt: skip
 ShardOption = Annotated[
-    str | None,
-    typer.Option("--shard", help="2/8: the second of eight machines' parts of the job; "
-                 "sa2va merge unites them.",
-                 rich_help_panel=WHERE, show_default=False),
+    Text,
+    _option(
+        WHERE, "2/8: the second of eight machines' parts of the job; sa2va merge unites them.",
+        "--shard", metavar="I/N",
+    ),
 ]  # fmt: skip
 Runner = Annotated[
-    str | None,
-    typer.Option(help="multi_gpu: processes. local: a thread, for debuggers.",
-                 rich_help_panel=WHERE, show_default="multi_gpu"),
+    Text,
+    _option(
+        WHERE, "multi_gpu: processes (the default). local: a thread, for debuggers.",
+        "--runner", metavar="NAME",
+    ),
 ]  # fmt: skip
 
 Formats = Annotated[
-    str | None,
-    typer.Option("--format", "-f", help="Comma-separated: coco, masks, overlay, answers, failures, "
-                 "jsonl; for videos also video, youtube-vis, davis, ref-vos.",
-                 rich_help_panel=OUT, show_default="coco,answers"),
+    Text,
+    _option(
+        OUT, "Comma-separated: coco, masks, overlay, answers, failures, jsonl, report, yolo, "
+        "labelme, label-studio, cvat, imagefolder, parquet; for videos masks, video, report, "
+        "youtube-vis, davis, ref-vos (default: coco,answers).",
+        "--format", "-f", metavar="LIST",
+    ),
 ]  # fmt: skip
 Segmentation = Annotated[
-    str | None,
-    typer.Option("--coco-segmentation", help="rle (exact) or polygon (editable).",
-                 rich_help_panel=OUT, show_default="rle"),
+    Text,
+    _option(
+        OUT, "rle (exact, the default) or polygon (editable).",
+        "--coco-segmentation", metavar="FORM",
+    ),
 ]  # fmt: skip
 MinScore = Annotated[
-    float | None,
-    typer.Option(help="Export no mask with a lower score; all are stored.",
-                 rich_help_panel=OUT, show_default="0"),
+    Number,
+    _option(
+        OUT, "Export no mask with a lower score (default: 0). All are stored.",
+        "--min-score", metavar="0..1",
+    ),
 ]  # fmt: skip
 Jsonl = Annotated[
-    str | None,
-    typer.Option("--jsonl", metavar="FILE", help="A JSON line for each item as it is done; "
-                 "- is standard output.",
-                 rich_help_panel=OUT, show_default=False),
+    Text,
+    _option(
+        OUT, "A JSON line for each item as it is done; - is standard output.",
+        "--jsonl", metavar="FILE",
+    ),
 ]  # fmt: skip
 
 ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file with any of these options; the command line "
-                 "wins.",
-                 rich_help_panel=RUN, show_default=False),
+    File,
+    _option(
+        RUN, "YAML file with any of these options; the command line wins.",
+        "--config", "-c", metavar="FILE",
+    ),
 ]  # fmt: skip
-Force = Annotated[
-    bool | None,
-    typer.Option("--force", help="Do everything again, also with other settings.",
-                 rich_help_panel=RUN, show_default=False),
-]  # fmt: skip
-RetryFailed = Annotated[
-    bool | None,
-    typer.Option("--retry-failed", help="Try again what failed before.",
-                 rich_help_panel=RUN, show_default=False),
-]  # fmt: skip
-DryRun = Annotated[
-    bool | None,
-    typer.Option("--dry-run", help="Show what would be done; do nothing.",
-                 rich_help_panel=RUN, show_default=False),
-]  # fmt: skip
-Quiet = Annotated[
-    bool | None,
-    typer.Option("--quiet", "-q", help="Tell failures only.",
-                 rich_help_panel=RUN, show_default=False),
-]  # fmt: skip
+Force = Annotated[Flag, _option(RUN, "Do everything again, also with other settings.", "--force")]
+RetryFailed = Annotated[Flag, _option(RUN, "Try again what failed before.", "--retry-failed")]
+DryRun = Annotated[Flag, _option(RUN, "Show what would be done; do nothing.", "--dry-run")]
+Quiet = Annotated[Flag, _option(RUN, "Tell failures only.", "--quiet", "-q")]
 JsonLog = Annotated[
-    bool | None,
-    typer.Option("--json-log", help="Progress as JSON lines on standard error.",
-                 rich_help_panel=RUN, show_default=False),
+    Flag, _option(RUN, "Progress as JSON lines on standard error.", "--json-log")
 ]  # fmt: skip
 
 JobDir = Annotated[Path, typer.Argument(metavar="DIR", help="Job folder of sa2va annotate.")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from sa2va_cli.errors import JobError, UsageError
+from sa2va_cli.exporters.base import ExportOptions
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.item_json import (
     answer_json,
@@ -42,7 +43,10 @@ class JsonlStream:
             return
         if self._reader is None:  # the store is made by the run
             self._reader = StoreReader(self._job_dir)
-        line = item_line(self._reader.item(item), with_thresholds(self._reader, self._min_score))
+        line = item_line(
+            self._reader.item(item),
+            with_thresholds(self._reader, ExportOptions(min_score=self._min_score)),
+        )
         try:
             self._file.write(line + "\n")
             self._file.flush()

@@ -6,12 +6,18 @@ from pathlib import Path
 from sa2va_cli.errors import unknown_name
 from sa2va_cli.exporters.base import DEFAULT_OPTIONS, Exported, Exporter, ExportOptions
 from sa2va_cli.exporters.coco import CocoExporter
+from sa2va_cli.exporters.cvat import CvatExporter
+from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
+from sa2va_cli.exporters.label_studio import LabelStudioExporter
+from sa2va_cli.exporters.labelme import LabelmeExporter
 from sa2va_cli.exporters.overlay import OverlayExporter
 from sa2va_cli.exporters.png import MaskPngExporter
+from sa2va_cli.exporters.report import ReportExporter
 from sa2va_cli.exporters.video import OverlayVideoExporter
 from sa2va_cli.exporters.video_png import DavisExporter, RefVosExporter
+from sa2va_cli.exporters.yolo import YoloExporter
 from sa2va_cli.exporters.youtube_vis import YoutubeVisExporter
 from sa2va_cli.results import ResultReader
 
@@ -25,10 +31,19 @@ EXPORTERS: dict[str, type[Exporter]] = {
     "youtube-vis": YoutubeVisExporter,
     "davis": DavisExporter,
     "ref-vos": RefVosExporter,
+    "yolo": YoloExporter,
+    "labelme": LabelmeExporter,
+    "label-studio": LabelStudioExporter,
+    "cvat": CvatExporter,
+    "imagefolder": ImagefolderExporter,
+    "parquet": ParquetExporter,
+    "report": ReportExporter,
     "answers": AnswersExporter,
     "failures": FailuresExporter,
     "jsonl": JsonlExporter,
 }
+
+NEEDS = {"report": ("video",)}  # formats that show what others write
 
 
 def get_exporter(name: str, options: ExportOptions = DEFAULT_OPTIONS) -> Exporter:
@@ -53,5 +68,7 @@ def export_results(
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> list[Exported]:
     """Write each format into `out_dir`; unknown names are found before anything is written."""
-    exporters = [get_exporter(name, options) for name in formats]
-    return [exporter.export(results, out_dir) for exporter in exporters]
+    names = dict.fromkeys(name for asked in formats for name in (*NEEDS.get(asked, ()), asked))
+    exporters = {name: get_exporter(name, options) for name in names}
+    exported = {name: exporter.export(results, out_dir) for name, exporter in exporters.items()}
+    return [one for name, one in exported.items() if name in formats or one.count or one.notes]

@@ -16,6 +16,7 @@ class ExportOptions:
 
     coco_segmentation: CocoSegmentation = "rle"
     min_score: float = 0.0  # masks under it count as "not there"
+    min_presence: float = 0.0  # objects of answers under it count as "not there"
     workers: int = 0  # threads that encode pictures; 0: one for each processor
 
     def __post_init__(self) -> None:
@@ -24,11 +25,12 @@ class ExportOptions:
                 f"Unknown COCO segmentation {self.coco_segmentation!r}.",
                 hint="choose rle (exact, small) or polygon (editable)",
             )
-        if not 0.0 <= self.min_score <= 1.0:  # also refuses NaN
-            raise UsageError(
-                f"--min-score {self.min_score} is not between 0 and 1.",
-                hint="0 keeps every mask; 0.5 drops those the model doubts",
-            )
+        for name, value in (("--min-score", self.min_score), ("--min-presence", self.min_presence)):
+            if not 0.0 <= value <= 1.0:  # also refuses NaN
+                raise UsageError(
+                    f"{name} {value} is not between 0 and 1.",
+                    hint="0 keeps every mask; 0.5 drops those the model doubts",
+                )
 
 
 DEFAULT_OPTIONS = ExportOptions()

@@ -21,19 +21,22 @@ class Categories:
     """Categories by name, with those that were asked for and never found.
 
     Ids follow the user's order of prompts, then the name: they depend neither on the order in
-    which items were done nor on which items have objects.
+    which items were done nor on which items have objects. The request for a caption is no
+    category: its objects have their own, the phrases of the answer.
     """
 
     def __init__(self, results: ResultReader) -> None:
         first_prompt: dict[str, int] = {}
         prompts: dict[str, dict[str, int]] = {}  # name -> sentence -> its first place
+        captions: set[str] = set()
         for item in results.items():
+            captions |= _captions(item)
             for name, prompt_idx, sentence in _mentions(item):
                 first_prompt[name] = min(prompt_idx, first_prompt.get(name, prompt_idx))
                 places = prompts.setdefault(name, {})
                 places[sentence] = min(prompt_idx, places.get(sentence, prompt_idx))
         self._by_name: dict[str, Category] = {}
-        for name in sorted(first_prompt, key=lambda name: (first_prompt[name], name)):
+        for name in sorted(first_prompt.keys() - captions, key=lambda n: (first_prompt[n], n)):
             places = prompts[name]
             sentences = sorted(places, key=lambda sentence: (places[sentence], sentence))
             self._add(name, tuple(sentences))
@@ -65,3 +68,15 @@ def _mentions(item: ItemResult) -> list[tuple[str, int, str]]:
         for (category, prompt_idx), label in with_objects.items()
     ]
     return asked + found
+
+
+def _captions(item: ItemResult) -> set[str]:
+    """Categories of answers whose objects all go by other names."""
+    names_by_prompt: dict[int, set[str]] = {}
+    for record in item.objects:
+        names_by_prompt.setdefault(record.prompt_idx, set()).add(record.category)
+    return {
+        answer.category
+        for answer in item.answers
+        if answer.category not in names_by_prompt.get(answer.prompt_idx, {answer.category})
+    }

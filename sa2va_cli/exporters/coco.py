@@ -7,6 +7,7 @@ from sa2va_cli.exporters.base import Exported, ExportOptions
 from sa2va_cli.exporters.categories import Categories
 from sa2va_cli.exporters.files import OutputFolder
 from sa2va_cli.exporters.filters import with_thresholds
+from sa2va_cli.exporters.images import found_objects
 from sa2va_cli.exporters.json_document import JsonDocument, json_document
 from sa2va_cli.exporters.numbers import score_json
 from sa2va_cli.exporters.polygons import coco_polygons
@@ -28,7 +29,7 @@ class CocoExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         categories = Categories(results)
         path = OutputFolder(out_dir).path(self.file_name)
         videos = 0
@@ -53,21 +54,14 @@ class CocoExporter:
     ) -> None:
         image_id = document.counts["images"] + 1
         document.append("images", image_json(image_id, item))
-        prompts = {answer.prompt_idx: answer.prompt for answer in item.answers}
-        objects = {record.obj_id: record for record in item.objects}
-        for mask in results.masks(item.item_id):
-            if not rle_area(mask.rle):
-                continue  # looked for, not there: answers.jsonl tells
-            record = objects[mask.obj_id]
+        for found in found_objects(item, results):
             ids = {
                 "id": document.counts["annotations"] + 1,
                 "image_id": image_id,
-                "category_id": categories.id_of(record),
+                "category_id": categories.id_of(found.record),
             }
-            sentence = prompts.get(record.prompt_idx, record.label)
-            document.append(
-                "annotations", ids | self._mask_json(mask) | object_json(record, mask, sentence)
-            )
+            scores = object_json(found.record, found.mask, found.sentence)
+            document.append("annotations", ids | self._mask_json(found.mask) | scores)
 
     def _mask_json(self, mask: MaskRecord) -> dict[str, Any]:
         polygon = self._options.coco_segmentation == "polygon"

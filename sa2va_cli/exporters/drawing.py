@@ -37,6 +37,7 @@ def draw_overlay(
     objects: Sequence[Drawn],
     footer: Sequence[str] = (),
     memory: Memory | None = None,
+    labelled: bool = True,
 ) -> np.ndarray:
     """(H, W, 3) uint8 RGB with the objects drawn over it, small ones above large ones.
 
@@ -48,7 +49,7 @@ def draw_overlay(
         _draw_mask(canvas, drawn.mask, object_colour(drawn.obj_id))
     memory = memory or Memory(len(objects))
     style = LabelStyle.for_picture(canvas.shape[0], canvas.shape[1], memory.num_objects)
-    if style is None:  # too small to write in
+    if style is None or not labelled:  # too small to write in
         return canvas
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)

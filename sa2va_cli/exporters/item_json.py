@@ -36,6 +36,7 @@ def header_json(result: ItemResult) -> dict[str, Any]:
 
 
 def answer_json(answer: AnswerRecord) -> dict[str, Any]:
+    presence = answer.presence
     return {
         "prompt_idx": answer.prompt_idx,
         "category": answer.category,
@@ -43,6 +44,7 @@ def answer_json(answer: AnswerRecord) -> dict[str, Any]:
         "question": answer.question,
         "text": answer.text,
         "raw_text": answer.raw_text,
+        "presence": None if presence is None else score_json(presence),
     }
 
 

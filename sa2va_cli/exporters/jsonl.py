@@ -28,7 +28,7 @@ class AnswersExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         lines = (line for item in results.items() for line in _answer_lines(item, results))
         return _write_lines(OutputFolder(out_dir).path("answers.jsonl"), lines, "answers")
 
@@ -61,7 +61,7 @@ class JsonlExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         lines = (item_json(item, results.masks(item.item_id)) for item in results.items())
         return _write_lines(OutputFolder(out_dir).path("results.jsonl"), lines, "results")
 

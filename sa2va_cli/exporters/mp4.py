@@ -11,7 +11,7 @@ import numpy as np
 CLOCK = Fraction(
     1, 90_000
 )  # what MPEG counts in; exact for 24, 25, 29.97, 30 and 60 frames a second
-COPIED_SOUND = ("aac", "mp3")  # what mp4 holds and every browser plays
+COPIED_SOUND = ("aac", "mp3", "opus", "flac")  # what mp4 holds and browsers play
 
 # A fixed number of threads: x264 gives other bytes for another number. No B-frames: packets then
 # leave in the order of time, and the last one's duration is the last frame's.
@@ -28,8 +28,9 @@ class Sound:
         self.note = ""  # why there is none, where there was one
         self._container = _open(source)
         self.stream = _audio_stream(self._container)
-        if self.stream is not None and self.stream.codec_context.name not in COPIED_SOUND:
-            self.note = f"sound left out: mp4 does not take {self.stream.codec_context.name}"
+        codec = self.stream.codec_context.codec.canonical_name if self.stream else ""
+        if self.stream is not None and codec not in COPIED_SOUND:
+            self.note = f"sound left out: mp4 players do not take {codec}"
             self.stream = None
 
     def packets(self) -> Iterator[tuple[float, av.Packet]]:
@@ -82,6 +83,7 @@ class Mp4Writer:
         self._video.pix_fmt = "yuv420p"
         self._video.time_base = self._video.codec_context.time_base = CLOCK
         self._video.codec_context.gop_size = 50
+        _say_colours(self._video.codec_context)
         self._audio = None
         self._packets: Iterator[tuple[float, av.Packet]] = iter(())
         if sound is not None and sound.stream is not None:
@@ -139,6 +141,12 @@ class Mp4Writer:
         packet.stream = self._audio
         packet.pts = packet.dts = round((time - self._start) / packet.time_base)
         self._container.mux(packet)
+
+
+def _say_colours(context: "av.VideoCodecContext") -> None:
+    """Players guess from the size what is not said; 1 is BT.709 in all three, and the range
+    of television."""
+    context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
 
 
 def _even(pixels: np.ndarray) -> np.ndarray:

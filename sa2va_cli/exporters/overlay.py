@@ -40,7 +40,7 @@ class OverlayExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         problems: list[str] = []
         count = 0
@@ -58,10 +58,13 @@ def item_overlay(
     masks: Sequence[MaskRecord],
     memory: Memory | None = None,
 ) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: one frame of an item with its objects.
+    """(H, W, 3) uint8 RGB: one frame of an item with its objects. See check_size."""
+    check_size(pixels, item)
+    return draw_overlay(pixels, drawn_objects(item, masks), not_found(item, masks), memory)
 
-    Raises MediaError when the picture has not the size that was annotated.
-    """
+
+def check_size(pixels: np.ndarray, item: ItemResult) -> None:
+    """Raises MediaError when the picture has not the size that was annotated."""
     height, width = pixels.shape[:2]
     if (height, width) != (item.height, item.width):
         raise MediaError(
@@ -69,7 +72,6 @@ def item_overlay(
             "when it was annotated.",
             hint="annotate it again, or put the original file back",
         )
-    return draw_overlay(pixels, drawn_objects(item, masks), not_found(item, masks), memory)
 
 
 def drawn_objects(item: ItemResult, masks: Sequence[MaskRecord]) -> list[Drawn]:

@@ -36,7 +36,7 @@ class MaskPngExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         count = sum(
             map_in_threads(_write_mask, _mask_files(results, folder), self._options.workers)

@@ -29,6 +29,29 @@ def coco_polygons(rle: Rle) -> list[list[float]]:
     return [[round(float(c), 2) for c in polygon.ravel()] for polygon in mask_polygons(rle)]
 
 
+def joined_polygon(rle: Rle) -> np.ndarray:
+    """One polygon (points, 2) for formats that know no more: parts joined, holes filled.
+
+    Parts are joined where they are nearest, there and back along the same line.
+    """
+    x, y, width, height = rle_bbox(rle)
+    mask = decode_rle(rle)[y : y + height, x : x + width]
+    filled, *others = (
+        _approximate(outline, TOLERANCES[-1])
+        for outline in sorted(_outlines((mask, 0)), key=lambda points: -len(points))
+    )
+    for other in others:
+        filled = _join(filled, other)
+    return filled + np.array((x, y))
+
+
+def _join(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    distances = ((one[:, None] - other[None]) ** 2).sum(axis=-1)  # (points, points)
+    here, there = np.unravel_index(distances.argmin(), distances.shape)
+    around = np.concatenate((other[there:], other[: there + 1]))
+    return np.concatenate((one[: here + 1], around, one[here:]))
+
+
 def fill_polygons(polygons: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """(H, W) bool: the union of polygons as pycocotools fills them."""
     flat = [polygon.astype(float).ravel().tolist() for polygon in polygons]

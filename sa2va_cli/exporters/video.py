@@ -37,7 +37,7 @@ class OverlayVideoExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         notes: list[str] = []
         count = 0
@@ -49,7 +49,8 @@ class OverlayVideoExporter:
                     count += 1
                 except MediaError as error:
                     notes.append(str(error).splitlines()[0])
-        return Exported(folder.folder(FOLDER), count, "overlay videos", shorten(notes))
+        path = folder.folder(FOLDER) if count else folder.root
+        return Exported(path, count, "overlay videos", shorten(notes))
 
 
 def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[str]:

@@ -44,7 +44,7 @@ class DavisExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         notes: list[str] = []
         with atomic_file(folder.path("davis", "objects.jsonl")) as names:
@@ -75,7 +75,7 @@ class RefVosExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         with atomic_file(folder.path("ref_vos", "meta_expressions.json")) as meta:
             meta.write(b'{"videos":{')

@@ -30,7 +30,7 @@ class YoutubeVisExporter:
         self._options = options
 
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
-        results = with_thresholds(results, self._options.min_score)
+        results = with_thresholds(results, self._options)
         categories = Categories(results)
         path = OutputFolder(out_dir).path(self.file_name)
         images = 0

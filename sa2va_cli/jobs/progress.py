@@ -73,13 +73,15 @@ class LineView:
         self._stream = stream
         self._started = self._last_line = time.monotonic()
         self._state: RunState | None = None
+        self._drawn = 0  # items that the last line told of
 
     def say(self, text: str) -> None:
         _write_line(self._stream, visible(text))
 
     def update(self, state: RunState) -> None:
         self._state = state
-        if time.monotonic() - self._last_line >= LINE_SECONDS:
+        news = state.finished != self._drawn
+        if news and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._draw(state)
 
     def item_failed(self, failure: Failure) -> None:
@@ -93,7 +95,7 @@ class LineView:
         _write_line(self._stream, summary.text())
 
     def _draw(self, state: RunState) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._drawn = time.monotonic(), state.finished
         meter = tqdm.format_meter(
             state.finished,
             state.total,
@@ -101,7 +103,7 @@ class LineView:
             ncols=78,
             initial=state.done_before,
             unit=" items",
-            postfix=f"{state.failed} failed" if state.failed else "",
+            postfix=f"{state.all_failed} failed" if state.all_failed else "",
         )
         _write_line(self._stream, meter)
 
@@ -138,12 +140,13 @@ class LiveView:
         return Group(self._overall(state), self._workers(state))
 
     def _overall(self, state: RunState) -> Table:
-        left = state.total - state.finished
         share = state.finished / state.total if state.total else 1.0
         parts = [f"{state.finished}/{state.total}", f"{share:.0%}", f"{self._pace.rate:.1f}/s"]
-        if state.failed:
-            parts.append(f"{state.failed} failed")
-        ahead = "stopping" if state.stopping else f"{clock(self._pace.seconds_for(left))} left"
+        if state.all_failed:
+            parts.append(f"{state.all_failed} failed")
+        ahead = (
+            "stopping" if state.stopping else f"{clock(self._pace.seconds_for(state.left))} left"
+        )
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(1, state.total), completed=state.finished, width=BAR_WIDTH)
         row.add_row(bar, Text(", ".join([*parts, ahead])))
@@ -177,16 +180,15 @@ class JsonView:
         if time.monotonic() - self._last_status < STATUS_SECONDS:
             return
         self._last_status = time.monotonic()
-        left = state.total - state.finished
         self._send(
             {
                 "type": "status",
                 "total": state.total,
                 "done": state.done_before + state.done,
-                "failed": state.failed,
-                "left": left,
+                "failed": state.all_failed,
+                "left": state.left,
                 "items_per_second": round(self._pace.rate, 3),
-                "seconds_left": self._pace.seconds_for(left),
+                "seconds_left": self._pace.seconds_for(state.left),
                 "workers": [
                     {"name": w.name, "doing": w.doing, "frames": w.frames, "done": w.done}
                     for w in state.workers

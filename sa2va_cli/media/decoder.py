@@ -7,6 +7,7 @@ standard input closes.
 
 import json
 import os
+import signal
 import struct
 import sys
 import threading
@@ -69,6 +70,7 @@ class _Pipe:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too: the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     av.logging.set_level(None)
     request = Request.from_json(sys.argv[1])

@@ -19,6 +19,7 @@ from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.jobs.watch import RunState, View
 from sa2va_cli.media.discover import Discovery
 from sa2va_cli.media.video import FrameSampling
+from sa2va_cli.results import VideoOptions
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
 from sa2va_cli.runners.devices import choose_devices
@@ -113,6 +114,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
             prompts=config.prompts,
             regions=config.regions,
             sampling=_sampling(config),
+            video_options=_video_options(config),
             max_pixels=config.max_pixels,
         ),
         log_dir=prepared.job_dir / "logs",
@@ -128,6 +130,10 @@ def _sampling(config: JobConfig) -> FrameSampling:
         every=config.every,
         max_frames=config.max_frames,
     )
+
+
+def _video_options(config: JobConfig) -> VideoOptions:
+    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
 
 
 def _with_default_prompts(config: JobConfig) -> JobConfig:

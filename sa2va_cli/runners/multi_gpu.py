@@ -18,6 +18,9 @@ from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Python's janitor of semaphores would complain, on the user's terminal, about those that
+# libraries left in a worker that was killed. It removes them all the same.
+NO_COMPLAINTS = "ignore:::multiprocessing.resource_tracker"
 END_SECONDS = 5.0
 
 
@@ -36,7 +39,7 @@ class ProcessHandle:
         self._process = context.Process(
             target=worker_main, args=(spec, theirs), name=f"sa2va-{spec.device}-{number}"
         )
-        with _cores(spec.threads):
+        with _environment(spec.threads):
             self._process.start()
         theirs.close()  # the worker has the only other end: its death is the end of the pipe
         threading.Thread(
@@ -78,12 +81,15 @@ def _in_words(code: int) -> str:
 
 
 @contextmanager
-def _cores(threads: int) -> Iterator[None]:
-    """Numerical libraries read these variables when they are loaded, in the new process."""
-    ours = {name: str(threads) for name in THREAD_VARIABLES if name not in os.environ}
-    os.environ.update(ours)
+def _environment(threads: int) -> Iterator[None]:
+    """What a new process finds. Numerical libraries count their threads when they are loaded."""
+    before = dict(os.environ)
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
+    warnings = [os.environ.get("PYTHONWARNINGS"), NO_COMPLAINTS]
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, warnings))
     try:
         yield
     finally:
-        for name in ours:
-            del os.environ[name]
+        os.environ.clear()
+        os.environ.update(before)

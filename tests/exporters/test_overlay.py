@@ -131,6 +131,18 @@ def test_colours_are_stable_and_differ():
     assert text_colour((20, 20, 120)) == (255, 255, 255)
 
 
+def test_masks_lie_on_the_picture_as_people_see_it(make, tmp_path):
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, seen standing
+    Image.new("RGB", (160, 120), (90, 90, 90)).save(path, exif=exif)
+    item, _ = make.image_results()[1]
+    standing = replace(item, path=str(path), height=160, width=120)
+    results = make.results([(standing, [make.seen(1, make.box((160, 120), 10, 90, 80, 60))])])
+    (exported,) = export_results(results, ["overlay"], tmp_path)
+    assert exported.count == 1 and overlay(tmp_path, "a.jpg").shape == (160, 120, 3)
+
+
 def test_hostile_names_stay_in_the_folder(photos, tmp_path):
     results = [
         (replace(item, item_id=name), masks)

@@ -83,6 +83,20 @@ def test_objects_are_drawn_where_they_are(source, tmp_path):
     assert first[5, 60].max() < 12
 
 
+def test_colours_are_those_of_the_source(tmp_path, make):
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        Image.new("RGB", SHAPE[::-1], (200, 60, 30)).save(tmp_path / "frames" / f"{number}.png")
+    item, _ = make.video_results(3)[0]
+    item = replace(item, path=str(tmp_path / "frames"), objects=(), width=65, height=48)
+    _, path = export(make.results([(item, [])]), tmp_path / "out")
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_range) == (1, 1)  # BT.709, as it is said to be
+        rgb = frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
+    assert abs(rgb[20, 20].astype(int) - (200, 60, 30)).max() <= 4
+
+
 def test_the_duration_is_that_of_the_source(source, tmp_path):
     results = source(times=[0, 100, 200, 300, 400, 500])
     _, path = export(results, tmp_path / "out")
@@ -90,11 +104,12 @@ def test_the_duration_is_that_of_the_source(source, tmp_path):
         assert container.duration / 1e6 == pytest.approx(0.6, abs=0.005)
 
 
-def test_sound_is_copied_and_ends_with_the_pictures(source, tmp_path):
-    _, path = export(source(sound="aac"), tmp_path / "out")
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_sound_is_copied_and_ends_with_the_pictures(source, tmp_path, codec):
+    _, path = export(source(sound=codec), tmp_path / "out")
     with av.open(str(path)) as container:
         (audio,) = container.streams.audio
-        assert audio.codec_context.name == "aac"
+        assert audio.codec_context.name == codec
         samples = sum(frame.samples for frame in container.decode(audio))
         assert samples / 48_000 == pytest.approx(0.5, abs=0.05)
 

@@ -1,8 +1,8 @@
 """A model so small that it needs no torch, for tests of everything around the model.
 
 Its answers hang on the picture and the questions alone: one mask for each prompt, the pixels
-that are brighter than a threshold made of the prompt. What a picture's file name says is done
-to the worker, so that a test can let it hang, die or run out of memory.
+that are brighter than a threshold made of the prompt. The colour of a picture's first pixel can
+make the worker hang, die, or run out of memory.
 """
 
 import os
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+from sa2va_cli.errors import CheckpointError
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
 POISON = {"die": 201, "hang": 202, "oom": 203, "bug": 204}  # colour of the first pixel
 
@@ -33,7 +34,11 @@ class TinyAnnotator:
         ]
 
     def answer_video(
-        self, frames: Iterable[np.ndarray], questions: Sequence[Question]
+        self,
+        frames: Iterable[np.ndarray],
+        questions: Sequence[Question],
+        options: VideoOptions,
+        num_frames: int,
     ) -> "TinyVideoAnswers":
         return TinyVideoAnswers(self.seconds, frames, questions)
 
@@ -62,6 +67,8 @@ class TinyLoader:
     def __call__(self, device: str) -> TinyAnnotator:
         if self.broken == "exit":
             os._exit(7)
+        if self.broken == "weights":
+            raise CheckpointError("Tensor 'x' has the shape (1,).", hint="download it again")
         return TinyAnnotator(self.seconds)
 
 

@@ -209,6 +209,15 @@ def test_a_decoder_that_is_killed_is_replaced_and_no_frame_is_lost(make_video):
     assert video.notes == ("the decoder was stopped by signal 9; read on with PyAV",)
 
 
+def test_ctrl_c_in_the_terminal_leaves_the_decoder_to_its_parent(make_video):
+    with open_video(str(make_video("long.mp4", num_frames=60, size=(640, 480)))) as video:
+        frames = iter(video)
+        next(frames)
+        decoders()[0].send_signal(signal.SIGINT)
+        assert len(list(frames)) == 59
+    assert video.notes == ()
+
+
 def test_a_decoder_that_never_answers_is_stopped(tmp_path):
     os.mkfifo(tmp_path / "endless.mp4")
     start = time.monotonic()

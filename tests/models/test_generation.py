@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sa2va_cli.models.sa2va.generation import EncodedPrompt, StopRule, shared_length
+from sa2va_cli.models.sa2va.generation import EncodedPrompt, shared_length
+from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.results import Question
 
 TEXTS = [

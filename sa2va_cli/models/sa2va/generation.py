@@ -1,18 +1,23 @@
-"""Greedy answers for several questions that share a beginning: one prefill, one batch.
+"""Greedy answers to several questions: one prefill of what they share, one pass for the rest.
 
-Text and [SEG] states equal those of answering the questions one by one; the shared beginning
-(the picture) goes through the language model once.
+The answers are exactly those of greedy decoding, one question at a time and token by token. They
+come faster because the picture goes through the language model once for all questions, and because
+a likely answer is appended as a draft and confirmed in the same pass that reads the question.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, Qwen2ForCausalLM
 
-from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.models.sa2va.drafts import DraftBook, Ids
+from sa2va_cli.models.sa2va.packing import PackedCells
+from sa2va_cli.models.sa2va.stopping import StopRule
 
 MAX_NEW_TOKENS = 2048
+Predict = Callable[[Tensor], tuple[list[int], list[float]]]  # states -> tokens, probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,11 @@ class EncodedPrompt:
     ids: list[int]
     embeddings: Tensor  # (T, D), visual embeddings in their places
     shareable: int  # the first so many tokens are alike wherever their ids are
+    picture_end: int = 0  # index behind the last visual token; what follows is the question
+
+    @property
+    def question(self) -> Ids:
+        return tuple(self.ids[self.picture_end :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,87 +43,101 @@ class GeneratedAnswer:
     seg_probabilities: tuple[float, ...]  # (N,) of those same [SEG], when they were predicted
 
 
-class StopRule:
-    """When an answer is over: the end token, or a stop word spelled in any tokens."""
-
-    def __init__(self, tokenizer: Tokenizer, stop_words: tuple[str, ...]) -> None:
-        self._tokenizer = tokenizer
-        self._stop_words = stop_words
-        self._longest = max(len(word) for word in stop_words)
-
-    def __call__(self, ids: list[int]) -> bool:
-        if ids[-1] == self._tokenizer.eos_token_id:
-            return True
-        return self._tail(ids).endswith(self._stop_words)
-
-    def _tail(self, ids: list[int]) -> str:
-        """The end of the answer without line breaks, long enough to hold any stop word."""
-        length = self._longest
-        while True:
-            text = self._tokenizer.decode(ids[-length:]).replace("\n", "").replace("\r", "")
-            if len(text) >= self._longest or length >= len(ids):
-                return text
-            length *= 2
-
-
 class Generator:
-    """Greedy decoding with a key-value cache."""
+    """Greedy decoding with a key-value cache that all prompts of a picture share."""
 
     def __init__(self, language_model: Qwen2ForCausalLM, stop: StopRule, seg_token_id: int) -> None:
         self._language_model = language_model
         self._stop = stop
         self._seg_token_id = seg_token_id
+        self.drafts = DraftBook()
 
     def generate(self, prompts: list[EncodedPrompt]) -> list[GeneratedAnswer]:
-        """Answer all prompts as one batch behind their common beginning."""
+        """Answer all prompts, which may share a beginning."""
         shared = shared_length(prompts)
+        device = prompts[0].embeddings.device
         cache = DynamicCache(config=self._language_model.config)
         if shared:
-            self._forward(prompts[0].embeddings[None, :shared], cache, None, None)
-            cache.batch_repeat_interleave(len(prompts))
-        batch = _Batch(prompts, shared)
-        states = self._forward(batch.embeddings, cache, batch.attended, batch.positions)
-        rows = torch.arange(len(prompts), device=states.device)
-        last_states = states[rows, batch.lengths - 1]  # (B, D)
-        return self._decode(last_states, cache, batch)
+            beginning = prompts[0].embeddings[:shared]
+            self._forward(beginning, torch.arange(shared, device=device), None, cache)
+        cells = PackedCells(shared, device)
+        answers = [
+            _Answer(row, len(prompt.ids), self.drafts.propose(prompt.question))
+            for row, prompt in enumerate(prompts)
+        ]
+        self._read_and_verify(prompts, answers, shared, cells, cache)
+        while active := [answer for answer in answers if not answer.done]:
+            self._step(active, cells, cache)
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self.drafts.learn(prompt.question, tuple(answer.ids))
+        return [answer.finish(prompts[0].embeddings) for answer in answers]
 
-    def _decode(
-        self, last_states: Tensor, cache: DynamicCache, batch: "_Batch"
-    ) -> list[GeneratedAnswer]:
-        answers = [_Growing() for _ in range(len(last_states))]
-        for step in range(MAX_NEW_TOKENS):
-            logits = self._language_model.lm_head(last_states).float()  # (B, V)
-            ids = logits.argmax(dim=-1)
-            probabilities = logits.softmax(dim=-1).gather(1, ids[:, None])[:, 0]
-            for answer, token, probability in zip(
-                answers, ids.tolist(), probabilities.tolist(), strict=True
-            ):
-                answer.add(token, probability, self._stop)
-            if all(answer.done for answer in answers) or step == MAX_NEW_TOKENS - 1:
-                break
-            batch.grow()
-            embeddings = self._language_model.model.embed_tokens(ids)[:, None]
-            states = self._forward(embeddings, cache, batch.attended, batch.positions)
-            last_states = states[:, 0]
-            for answer, state in zip(answers, last_states, strict=True):
-                answer.feed(state, self._seg_token_id)
-        return [answer.finish(last_states[0]) for answer in answers]
+    def _read_and_verify(
+        self,
+        prompts: list[EncodedPrompt],
+        answers: list["_Answer"],
+        shared: int,
+        cells: PackedCells,
+        cache: DynamicCache,
+    ) -> None:
+        """One pass over what is each prompt's own, and over its draft behind it."""
+        rows = [
+            torch.cat((prompt.embeddings[shared:], self._embed(answer.draft[:-1])))
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        device = rows[0].device
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        owners = torch.arange(len(rows), device=device).repeat_interleave(lengths)
+        positions = torch.cat([torch.arange(len(row), device=device) + shared for row in rows])
+        mask = cells.append(owners, positions)
+        states = self._forward(torch.cat(rows), positions, mask, cache)  # (all rows, D)
+        for answer, own in zip(answers, states.split(lengths.tolist()), strict=True):
+            # From the prompt's last token on, each state predicts a token of the answer.
+            kept = answer.verify(
+                own[answer.prompt_length - shared - 1 :], self._predict, self._stop,
+                self._seg_token_id,
+            )  # fmt: skip
+            cells.forget(shared, answer.row, answer.prompt_length + kept)
+
+    def _step(self, active: list["_Answer"], cells: PackedCells, cache: DynamicCache) -> None:
+        """Feed the newest token of each unfinished answer, and predict the next."""
+        newest = tuple(answer.ids[-1] for answer in active)
+        device = self._language_model.lm_head.weight.device
+        owners = torch.tensor([answer.row for answer in active], device=device)
+        positions = torch.tensor([answer.next_position for answer in active], device=device)
+        mask = cells.append(owners, positions)
+        states = self._forward(self._embed(newest), positions, mask, cache)
+        tokens, probabilities = self._predict(states)
+        for answer, state, token, probability in zip(
+            active, states, tokens, probabilities, strict=True
+        ):
+            answer.feed(state, self._seg_token_id)
+            answer.add(token, probability, self._stop)
+
+    def _predict(self, states: Tensor) -> tuple[list[int], list[float]]:
+        """(T, D) -> the likeliest next token after each state, and its probability."""
+        logits = self._language_model.lm_head(states).float()  # (T, V)
+        best, tokens = logits.max(dim=-1)
+        probabilities = (best - logits.logsumexp(dim=-1)).exp()
+        return tokens.tolist(), probabilities.tolist()
+
+    def _embed(self, ids: Ids) -> Tensor:
+        weight = self._language_model.lm_head.weight
+        tokens = torch.tensor(ids, dtype=torch.long, device=weight.device)
+        return self._language_model.model.embed_tokens(tokens)
 
     def _forward(
-        self,
-        embeddings: Tensor,
-        cache: DynamicCache,
-        attended: Tensor | None,
-        positions: Tensor | None,
+        self, embeddings: Tensor, positions: Tensor, mask: Tensor | None, cache: DynamicCache
     ) -> Tensor:
-        """(B, T, D) -> final, normed states (B, T, D); the cache grows by T."""
-        return self._language_model.model(
-            inputs_embeds=embeddings,
+        """(T, D) -> final, normed states (T, D); the cache grows by T."""
+        output = self._language_model.model(
+            inputs_embeds=embeddings[None],
             past_key_values=cache,
-            attention_mask=attended,
-            position_ids=positions,
+            attention_mask={"full_attention": mask},
+            position_ids=positions[None],
             use_cache=True,
-        ).last_hidden_state
+        )
+        return output.last_hidden_state[0]
 
 
 def shared_length(prompts: list[EncodedPrompt]) -> int:
@@ -128,54 +152,52 @@ def shared_length(prompts: list[EncodedPrompt]) -> int:
     return limit
 
 
-class _Batch:
-    """The prompts' own parts, padded on the right, and which cells of the cache each may see."""
-
-    def __init__(self, prompts: list[EncodedPrompt], shared: int) -> None:
-        own = [prompt.embeddings[shared:] for prompt in prompts]
-        device = own[0].device
-        self.lengths = torch.tensor([len(embeddings) for embeddings in own], device=device)
-        self.embeddings = torch.nn.utils.rnn.pad_sequence(own, batch_first=True)  # (B, S, D)
-        width = self.embeddings.shape[1]
-        real = torch.arange(width, device=device) < self.lengths[:, None]
-        prefix = torch.ones(len(own), shared, dtype=torch.bool, device=device)
-        self.attended: Tensor | None = torch.cat((prefix, real), dim=1)  # (B, P + S)
-        if bool(real.all()):
-            self.attended = None  # nothing is padded: plain causal attention, the faster kernel
-        self.positions = torch.arange(shared, shared + width, device=device).expand(len(own), -1)
-        self._next = shared + self.lengths[:, None]  # (B, 1)
-
-    def grow(self) -> None:
-        """One more token for every prompt."""
-        self.positions = self._next
-        self._next = self._next + 1
-        if self.attended is not None:
-            one = self.attended.new_ones(len(self.attended), 1)
-            self.attended = torch.cat((self.attended, one), dim=1)
-
-
-class _Growing:
+@dataclass(slots=True)
+class _Answer:
     """One answer while it is written."""
 
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.done = False
-        self._probability = 0.0
-        self._seg_states: list[Tensor] = []
-        self._seg_probabilities: list[float] = []
+    row: int
+    prompt_length: int
+    draft: Ids
+    ids: list[int] = field(default_factory=list)
+    done: bool = False
+    probability: float = 0.0  # of the newest token
+    seg_states: list[Tensor] = field(default_factory=list)
+    seg_probabilities: list[float] = field(default_factory=list)
+
+    @property
+    def next_position(self) -> int:
+        """Where the newest token stands when it is fed."""
+        return self.prompt_length + len(self.ids) - 1
 
     def add(self, token: int, probability: float, stop: StopRule) -> None:
-        if not self.done:
-            self.ids.append(token)
-            self._probability = probability
-            self.done = stop(self.ids)
+        self.ids.append(token)
+        self.probability = probability
+        self.done = stop(self.ids) or len(self.ids) == MAX_NEW_TOKENS
 
     def feed(self, state: Tensor, seg_token_id: int) -> None:
-        """`state` belongs to the newest token as input; a finished answer feeds nothing more."""
-        if not self.done and self.ids[-1] == seg_token_id:
-            self._seg_states.append(state)
-            self._seg_probabilities.append(self._probability)
+        """`state` belongs to the newest token as input."""
+        if self.ids[-1] == seg_token_id:
+            self.seg_states.append(state)
+            self.seg_probabilities.append(self.probability)
+
+    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+        """Take the draft as far as the model agrees, and the model's own token behind that.
+
+        `states` (1 + draft tokens fed, D): of the prompt's last token and of the draft's. Returns
+        how many draft tokens stay in the cache.
+        """
+        tokens, probabilities = predict(states)
+        for index, (token, probability) in enumerate(zip(tokens, probabilities, strict=True)):
+            self.add(token, probability, stop)
+            agreed = index < len(self.draft) and token == self.draft[index]
+            if self.done or not agreed or index + 1 == len(states):
+                return index
+            self.feed(states[index + 1], seg_token_id)
+        raise AssertionError("there is a state for the prompt's last token")
 
     def finish(self, like: Tensor) -> GeneratedAnswer:
-        states = torch.stack(self._seg_states) if self._seg_states else like.new_zeros(0, len(like))
-        return GeneratedAnswer(self.ids, states, tuple(self._seg_probabilities))
+        states = (
+            torch.stack(self.seg_states) if self.seg_states else like.new_zeros(0, like.shape[1])
+        )
+        return GeneratedAnswer(self.ids, states, tuple(self.seg_probabilities))

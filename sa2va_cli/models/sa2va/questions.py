@@ -62,8 +62,10 @@ class QuestionEncoder:
         num_context = seen.picture.num_tokens + num_region_tokens
         ids = encode_prompt(self._tokenizer, text, num_context)
         embeddings = self._embed(ids, seen, cells)
-        shareable = len(ids) if cells is None else self._end_of_picture(ids, seen.picture)
-        return EncodedPrompt(ids, embeddings, shareable)
+        picture_end = self._end_of_picture(ids, seen.picture)
+        # Behind the picture, cells of regions look alike as tokens, but are not.
+        shareable = len(ids) if cells is None else picture_end
+        return EncodedPrompt(ids, embeddings, shareable, picture_end)
 
     def _cells(self, question: Question) -> Tensor | None:
         """(regions, side, side) bool."""
@@ -86,6 +88,8 @@ class QuestionEncoder:
         return embeddings
 
     def _end_of_picture(self, ids: list[int], picture: Picture) -> int:
-        """Index behind the picture's last token: what follows differs with the regions' pixels."""
+        """Index behind the picture's last token."""
+        if not picture.num_tokens:
+            return 0
         places = [i for i, token in enumerate(ids) if token == self._tokenizer.context_token_id]
         return places[picture.num_tokens - 1] + 1

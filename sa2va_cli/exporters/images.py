@@ -1,0 +1,99 @@
+"""Images of a job, for formats that stand beside them: what is in each, and names for labels."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sa2va_cli.exporters.base import Exported
+from sa2va_cli.exporters.files import atomic_file
+from sa2va_cli.exporters.names import item_folder
+from sa2va_cli.masks import rle_area
+from sa2va_cli.results import ItemResult, MaskRecord, ObjectRecord, ResultReader
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """An object that is there, its mask in an image, and the sentence that asked for it."""
+
+    record: ObjectRecord
+    mask: MaskRecord
+    sentence: str
+
+
+def found_objects(item: ItemResult, results: ResultReader) -> Iterator[FoundObject]:
+    """The objects of an image in the order of their numbers, without those that are not there."""
+    prompts = {answer.prompt_idx: answer.prompt for answer in item.answers}
+    records = {record.obj_id: record for record in item.objects}
+    for mask in results.masks(item.item_id):
+        if rle_area(mask.rle):
+            record = records[mask.obj_id]
+            yield FoundObject(record, mask, prompts.get(record.prompt_idx, record.label))
+
+
+def images_of(results: ResultReader) -> Iterator[ItemResult]:
+    return (item for item in results.items() if item.kind == "image")
+
+
+def without_videos(results: ResultReader, exported: Exported) -> Exported:
+    """The same, with a note when videos were left out."""
+    videos = sum(item.kind == "video" for item in results.items())
+    note = (f"{videos} videos are left out: use youtube-vis or masks",) if videos else ()
+    return Exported(exported.path, exported.count, exported.unit, exported.notes + note)
+
+
+class LabelNames:
+    """Names by which tools find an image's labels: its own, without the suffix.
+
+    Where a.jpg and a.png stand side by side that is one name for two. There they are `a%2Ejpg`
+    and `a%2Epng`, which no item's own name can be.
+    """
+
+    def __init__(self, results: ResultReader) -> None:
+        seen: set[bytes] = set()  # digests: 100,000s of paths would take much more
+        self._shared: set[bytes] = set()
+        for item in images_of(results):
+            digest = _digest(_stem(item.item_id))
+            (self._shared if digest in seen else seen).add(digest)
+
+    def of(self, item_id: str) -> tuple[str, ...]:
+        """Segments of the label file's path, without a suffix."""
+        stem = _stem(item_id)
+        if _digest(stem) not in self._shared:
+            return stem
+        return (*stem[:-1], stem[-1] + suffix_of(item_id).replace(".", "%2E"))
+
+
+def _stem(item_id: str) -> tuple[str, ...]:
+    *folders, name = item_folder(item_id)
+    return (*folders, name.removesuffix(suffix_of(item_id)))
+
+
+def suffix_of(item_id: str) -> str:
+    """`.jpg`; empty when there is none, or it is nothing that can be copied as it is."""
+    suffix = PurePosixPath(item_id).suffix
+    return suffix if suffix[1:].isalnum() and suffix.isascii() else ""
+
+
+def link_image(source: str, target: Path) -> bool:
+    """A link to the original, or a copy where links cannot be made. False: there is no original."""
+    if not Path(source).is_file():
+        return False
+    temporary = target.with_name(f".{target.name}.link.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(Path(source).absolute())
+        temporary.replace(target)
+    except (OSError, NotImplementedError):
+        with Path(source).open("rb") as original, atomic_file(target) as file:
+            shutil.copyfileobj(original, file)
+    return True
+
+
+def missing_note(missing: int) -> tuple[str, ...]:
+    return (f"{missing} pictures are no longer where they were",) if missing else ()
+
+
+def _digest(segments: tuple[str, ...]) -> bytes:
+    return hashlib.sha256("/".join(segments).encode("utf-8")).digest()[:12]

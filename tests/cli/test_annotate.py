@@ -1,0 +1,221 @@
+"""`sa2va annotate` as people run it: the real command, in a process of its own."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from sa2va_cli.jobs.lock import JobLock
+from tests.jobs.runs import command, done_items, results, sa2va, start, wait_for, workers_of
+from tests.jobs.tiny import write_pictures, write_poison
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_pictures(tmp_path / "in", 4)
+
+
+def annotate(tmp_path, *more: str, **options):
+    arguments = ("annotate", tmp_path / "in", "-p", "the red car", "-o", tmp_path / "out")
+    return sa2va(*arguments, "-d", "cpu:2", *more, **options)
+
+
+def start_annotate(tmp_path, *more: str, seconds: float = 0.3, **options):
+    arguments = ("annotate", tmp_path / "in", "-p", "the red car", "-o", tmp_path / "out")
+    return start(*arguments, "-d", "cpu:2", *more, seconds=seconds, **options)
+
+
+def test_exit_code_0_when_all_is_done(tmp_path, pictures):
+    run = annotate(tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "", "data goes to standard output only when asked"
+    assert "4 done (4 in this run), 0 failed" in run.stderr
+    coco = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == [path.name for path in pictures]
+
+
+def test_exit_code_1_when_no_worker_can_work(tmp_path, pictures):
+    run = annotate(tmp_path, broken="exit")
+    assert run.returncode == 1
+    assert "Error: No worker is left" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_exit_code_2_for_what_cannot_be_used(tmp_path, pictures):
+    run = annotate(tmp_path, "--devices", "gpu")
+    assert run.returncode == 2
+    assert "Unknown device 'gpu'" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_exit_code_3_when_some_items_failed(tmp_path, pictures):
+    write_poison(tmp_path / "in/oom.png", "oom")
+    run = annotate(tmp_path)
+    assert run.returncode == 3
+    assert "failed: oom.png: Out of memory" in run.stderr
+    assert "--retry-failed" in run.stderr
+    (line,) = (tmp_path / "out/failures.jsonl").read_text().splitlines()
+    assert json.loads(line)["item_id"] == "oom.png"
+    assert annotate(tmp_path).returncode == 3, "it is still failed"
+
+
+def test_exit_code_11_when_another_run_holds_the_folder(tmp_path, pictures):
+    with JobLock(tmp_path / "out"):
+        run = annotate(tmp_path)
+    assert run.returncode == 11
+    assert f"in use by process {os.getpid()}" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, number, code):
+    write_pictures(tmp_path / "in", 24)
+    run = start_annotate(tmp_path, seconds=0.2)
+    wait_for(lambda: done_items(tmp_path / "out") >= 2)
+    workers = workers_of(run.pid)
+    asked = time.monotonic()
+    os.killpg(run.pid, number)  # as a terminal does it: the workers get it too
+    stderr = run.communicate(timeout=30)[1]
+    assert time.monotonic() - asked < 15
+    assert run.returncode == code, stderr
+    assert "Run the same command again to go on." in stderr
+    assert not any(worker.is_running() for worker in workers)
+    assert 2 <= done_items(tmp_path / "out") < 24
+    assert annotate(tmp_path).returncode == 0
+    assert len(results(tmp_path / "out")) == 24
+
+
+def test_the_second_ctrl_c_leaves_at_once(tmp_path):
+    write_pictures(tmp_path / "in", 4)
+    run = start_annotate(tmp_path, seconds=60)
+    wait_for(lambda: in_work(tmp_path / "out"))
+    time.sleep(1.5)  # the models have them
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert run.poll() is None, "it waits for the items in work"
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=5)
+    assert run.returncode == 130
+
+
+def in_work(job_dir) -> int:
+    if not (job_dir / "job.sqlite").exists():
+        return 0
+    connection = sqlite3.connect(job_dir / "job.sqlite")
+    try:
+        return connection.execute("SELECT count(*) FROM attempts").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+def test_ctrl_c_before_the_work_begins_leaves_too(tmp_path, pictures):
+    run = start(
+        "annotate", "-", "-p", "x", "-o", tmp_path / "out", stdin=subprocess.PIPE, seconds=1
+    )
+    time.sleep(1.5)  # it reads paths
+    run.send_signal(signal.SIGINT)
+    stderr = run.communicate(timeout=10)[1]
+    assert (run.returncode, stderr) == (130, "")
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    write_pictures(tmp_path / "in", 4)
+    run = start_annotate(tmp_path, seconds=60)
+    workers = wait_for(lambda: len(found := workers_of(run.pid)) == 2 and found)
+    wait_for(lambda: in_work(tmp_path / "out"))
+    run.kill()
+    run.communicate()
+    wait_for(lambda: not any(worker.is_running() for worker in workers), seconds=10)
+
+
+def test_json_lines_stream_to_standard_output(tmp_path, pictures):
+    write_poison(tmp_path / "in/oom.png", "oom")
+    run = annotate(tmp_path, "--jsonl", "-", "--quiet")
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert sorted(line["item_id"] for line in lines) == [path.name for path in pictures]
+    assert lines[0]["objects"][0]["masks"][0]["rle"]["size"] == [16, 20]
+    assert run.stderr.startswith("failed: oom.png: Out of memory: no room for 3 TB\n")
+
+
+def test_a_reader_of_json_lines_that_goes_away_ends_only_the_lines(tmp_path, pictures):
+    arguments = ("annotate", tmp_path / "in", "-p", "a car", "-o", tmp_path / "out", "--jsonl", "-")
+    line = " ".join(f"'{word}'" for word in command(*arguments, "-d", "cpu", seconds=0.2))
+    run = subprocess.run(
+        f"set -o pipefail; {line} | head -n 1", shell=True, executable="/bin/bash",
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 1
+    assert "Traceback" not in run.stderr
+    assert "Exception ignored" not in run.stderr
+    assert len(results(tmp_path / "out")) == 4
+
+
+def test_paths_from_a_pipeline(tmp_path, pictures):
+    (tmp_path / "in/new\nline.png").write_bytes(pictures[0].read_bytes())
+    arguments = ("annotate", "-", "-0", "-p", "a car", "-o", tmp_path / "out", "-d", "cpu")
+    line = " ".join(f"'{word}'" for word in command(*arguments, "--jsonl", "-"))
+    run = subprocess.run(
+        f"find {tmp_path}/in -name '*.png' -print0 | {line} | wc -l", shell=True,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.stdout.strip() == "5", run.stderr
+
+
+def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
+    write_poison(tmp_path / "in/oom.png", "oom")
+    run = annotate(tmp_path, "--json-log")
+    events = [json.loads(line) for line in run.stderr.splitlines()]
+    assert {event["type"] for event in events} == {"status", "error", "summary"}
+    assert events[-1]["type"] == "summary"
+    assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (4, 1, 3)
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):
+    run = annotate(tmp_path, "--dry-run")
+    assert run.returncode == 0
+    assert run.stdout.startswith("4 items to do with 2 workers on cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_on_the_same_folder_are_refused(tmp_path, pictures):
+    annotate(tmp_path)
+    run = annotate(tmp_path, "-p", "a dog")
+    assert run.returncode == 2
+    assert "prompts: the red car -> the red car, a dog" in run.stderr
+
+
+def test_the_output_may_not_be_an_input(tmp_path, pictures):
+    run = sa2va("annotate", tmp_path / "in", "-p", "x", "-o", tmp_path / "in")
+    assert run.returncode == 2
+    assert "lies in the output folder" in run.stderr
+
+
+def test_a_segment_job_without_prompts_is_refused(tmp_path, pictures):
+    run = sa2va("annotate", tmp_path / "in", "-o", tmp_path / "out")
+    assert run.returncode == 2
+    assert "needs to know what to look for" in run.stderr
+
+
+def test_an_empty_folder_is_no_error(tmp_path):
+    (tmp_path / "in").mkdir()
+    run = annotate(tmp_path)
+    assert run.returncode == 0
+    assert "No image or video was found." in run.stderr
+
+
+def test_status_tells_how_a_job_stands(tmp_path, pictures):
+    write_poison(tmp_path / "in/oom.png", "oom")
+    annotate(tmp_path)
+    run = sa2va("status", tmp_path / "out", "--json")
+    found = json.loads(run.stdout)
+    assert (found["done"], found["failed"], found["left"], found["running"]) == (4, 1, 0, False)
+    assert "4 done, 1 failed, 0 left" in sa2va("status", tmp_path / "out").stdout
+    assert sa2va("status", tmp_path).returncode == 1

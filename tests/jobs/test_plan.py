@@ -1,0 +1,167 @@
+from dataclasses import replace
+
+import pytest
+
+from sa2va_cli.config import Prompt
+from sa2va_cli.jobs.plan import (
+    INTERRUPTED,
+    MAX_INTERRUPTIONS,
+    Queue,
+    Renewal,
+    apply,
+    compare,
+    load_item,
+    note_found,
+)
+from sa2va_cli.jobs.reader import StoreReader
+from sa2va_cli.jobs.store import CRASHED, JobStore
+from sa2va_cli.media.discover import Problem
+from sa2va_cli.media.item import MediaItem
+from sa2va_cli.results import ItemResult
+
+A = MediaItem("a.png", "/in/a.png", "image", 100, 1)
+B = MediaItem("b.png", "/in/b.png", "image", 300, 2)
+C = MediaItem("c.mp4", "/in/c.mp4", "video", 50, 3)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = JobStore.open(tmp_path)
+    yield store
+    store.close()
+
+
+def plan(store, items, problems=(), **renewal) -> tuple[dict[str, int], list[str]]:
+    """The counts that are not 0, and the ids of what is to be done in order."""
+    note_found(store, items, problems)
+    counts, queue = apply(store, Renewal(**renewal))
+    names = {name: getattr(counts, name) for name in counts.__dataclass_fields__}
+    todo = [load_item(store, item).item_id for item in (*queue.fresh, *queue.suspects)]
+    return {name: count for name, count in names.items() if count}, todo
+
+
+def finish(store, *item_ids: str) -> None:
+    for number, item_id in store.connection.execute("SELECT item, item_id FROM items").fetchall():
+        if item_id in item_ids:
+            store.begin(number, "cpu")
+            store.finish(number, ItemResult(item_id, "", "image", 1, 1))
+    store.commit()
+
+
+def number_of(store, item_id: str) -> int:
+    query = "SELECT item FROM items WHERE item_id = ?"
+    return store.connection.execute(query, (item_id,)).fetchone()[0]
+
+
+def test_new_items_come_largest_first_and_videos_before_pictures(store):
+    assert plan(store, [A, B, C]) == ({"new": 3}, ["c.mp4", "b.png", "a.png"])
+
+
+def test_done_items_stay_done_and_new_ones_are_added(store):
+    plan(store, [A])
+    finish(store, "a.png")
+    assert plan(store, [A, B]) == ({"new": 1, "done": 1}, ["b.png"])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(A, size=101),
+        replace(A, mtime_ns=5),
+        replace(A, prompts=(Prompt("dog", "a dog"),)),
+        replace(A, kind="frames"),
+    ],
+)
+def test_a_changed_file_is_done_again_and_its_old_results_are_gone(store, changed, tmp_path):
+    plan(store, [A])
+    finish(store, "a.png")
+    assert plan(store, [changed]) == ({"changed": 1}, ["a.png"])
+    with StoreReader(tmp_path) as reader:
+        assert list(reader.items()) == []
+
+
+def test_a_moved_folder_is_the_same_job(store):
+    plan(store, [A, B])
+    finish(store, "a.png")
+    moved = [replace(item, path=item.path.replace("/in", "/moved")) for item in (A, B)]
+    assert plan(store, moved) == ({"left": 1, "done": 1}, ["b.png"])
+    assert load_item(store, number_of(store, "b.png")).path == "/moved/b.png"
+
+
+def test_results_of_files_that_are_gone_stay(store, tmp_path):
+    plan(store, [A, B])
+    finish(store, "a.png")
+    assert plan(store, [C]) == ({"new": 1}, ["c.mp4"])
+    with StoreReader(tmp_path) as reader:
+        assert [item.item_id for item in reader.items()] == ["a.png"]
+    assert plan(store, [B])[0] == {"new": 1}, "b was never done, and was forgotten"
+
+
+def test_failed_items_are_tried_again_only_when_asked(store):
+    plan(store, [A])
+    store.fail(number_of(store, "a.png"), "broken")
+    store.commit()
+    assert plan(store, [A]) == ({"failed": 1}, [])
+    assert plan(store, [A], retry_failed=True) == ({"again": 1}, ["a.png"])
+
+
+def test_force_does_everything_again(store):
+    plan(store, [A, B])
+    finish(store, "a.png", "b.png")
+    assert plan(store, [A, B], force=True) == ({"again": 2}, ["b.png", "a.png"])
+    assert plan(store, [A, B], force=True) == ({"left": 2}, ["b.png", "a.png"])
+
+
+def test_a_problem_is_a_failure_until_it_is_solved(store, tmp_path):
+    problem = Problem("a.png", "/in/a.png", "Permission denied")
+    assert plan(store, [], [problem]) == ({"problems": 1}, [])
+    assert plan(store, [], [problem]) == ({"problems": 1}, [])
+    with StoreReader(tmp_path) as reader:
+        assert [failure.reason for failure in reader.failures()] == ["Permission denied"]
+    assert plan(store, [A]) == ({"changed": 1}, ["a.png"])
+
+
+def test_a_problem_does_not_destroy_what_is_done(store):
+    plan(store, [A])
+    finish(store, "a.png")
+    assert plan(store, [], [Problem("a.png", "/in/a.png", "gone")]) == ({"done": 1}, [])
+
+
+def test_who_killed_a_worker_before_is_tried_last_and_alone(store):
+    plan(store, [A, B])
+    number = number_of(store, "b.png")
+    store.begin(number, "cpu")
+    store.give_back(number, CRASHED, "killed")
+    store.commit()
+    note_found(store, [A, B], [])
+    assert apply(store, Renewal())[1].suspects.tolist() == [number]
+
+
+def test_items_in_work_when_the_run_was_killed_come_later_and_are_given_up_in_the_end(store):
+    plan(store, [A, B])
+    for _ in range(MAX_INTERRUPTIONS):
+        store.begin(number_of(store, "b.png"), "cpu")
+        store.commit()
+        _, todo = plan(store, [A, B])
+    assert todo == ["a.png"]
+    query = "SELECT DISTINCT outcome FROM attempts"
+    assert store.connection.execute(query).fetchall() == [(INTERRUPTED,)]
+
+
+def test_one_interruption_only_changes_the_order(store):
+    plan(store, [A, B])
+    store.begin(number_of(store, "b.png"), "cpu")
+    store.commit()
+    assert plan(store, [A, B])[1] == ["a.png", "b.png"]
+
+
+def test_looking_writes_nothing(tmp_path):
+    store = JobStore.peek(tmp_path / "none")
+    note_found(store, [A], [])
+    assert compare(store, Renewal()).new == 1
+    store.close()
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_queue_is_empty():
+    assert Queue((), ()).fresh == ()

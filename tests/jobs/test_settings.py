@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+
+from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.fingerprint import differences, dump_settings, fingerprint, job_settings
+from tests.jobs.runs import PROMPTS, job, results, run_job
+from tests.jobs.tiny import TinySource, write_pictures
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A job that is done."""
+    write_pictures(tmp_path / "in", 2)
+    config = job(tmp_path, devices="cpu", runner="local")
+    run_job(config)
+    return config
+
+
+def test_other_prompts_on_the_same_folder_are_refused_and_the_difference_is_named(config):
+    other = replace(config, prompts=PROMPTS[:1])
+    with pytest.raises(UsageError) as error:
+        run_job(other)
+    assert "prompts: car=the red car, person=every person -> car=the red car" in str(error.value)
+    assert "--force" in str(error.value)
+
+
+def test_other_weights_are_refused(config):
+    with pytest.raises(UsageError, match="model_revision: tiny-1 -> tiny-2"):
+        run_job(config, TinySource(revision="tiny-2"))
+
+
+def test_the_same_weights_from_another_folder_are_the_same_model(config):
+    assert run_job(replace(config, model="/elsewhere/model")).done_before == 2
+
+
+def test_with_force_the_new_settings_win(config):
+    state = run_job(replace(config, prompts=PROMPTS[:1], force=True))
+    assert (state.done, state.done_before) == (2, 0)
+    assert [len(item.answers) for item, _ in results(config.output)] == [1, 1]
+
+
+def test_settings_may_change_while_nothing_is_done(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    config = job(tmp_path, devices="cpu", runner="local")
+    assert run_job(config).failed == 1
+    assert run_job(replace(config, prompts=PROMPTS[:1])).failed == 1
+
+
+@pytest.mark.parametrize(
+    "other", [{"devices": "cpu"}, {"formats": ("overlay",)}, {"min_score": 0.5}, {"quiet": True}]
+)
+def test_what_changes_no_result_is_no_setting(tmp_path, other):
+    config = job(tmp_path)
+    assert job_settings(config, "r") == job_settings(replace(config, **other), "r")
+
+
+def test_the_fingerprint_hangs_on_every_setting(tmp_path):
+    config = job(tmp_path)
+    changes = [{"task": "ask"}, {"fps": 2.0}, {"every": 2}, {"dtype": "float32"}, {"start": 1.0}]
+    marks = {fingerprint(job_settings(replace(config, **change), "r")) for change in changes}
+    assert len(marks | {fingerprint(job_settings(config, "r"))}) == 6
+
+
+def test_settings_as_text_do_not_hang_on_their_order():
+    assert dump_settings({"a": 1, "b": 2}) == dump_settings({"b": 2, "a": 1})
+
+
+def test_long_values_are_cut_and_missing_ones_are_called_none():
+    assert differences({"a": "x" * 500}, {}) == [f"a: {'x' * 119}… -> none"]

@@ -1,0 +1,59 @@
+import multiprocessing
+
+import pytest
+import torch.multiprocessing
+
+from sa2va_cli.errors import UsageError
+from sa2va_cli.runners.crew import CrewPlan, usable_cores, worker_names
+from sa2va_cli.runners.devices import choose_devices
+
+
+def test_the_spawn_context_is_that_of_torch():
+    assert torch.multiprocessing.get_context is multiprocessing.get_context
+
+
+@pytest.mark.parametrize(
+    ("text", "per_device", "devices"),
+    [
+        ("cpu", 1, ("cpu",)),
+        ("cpu:2", 1, ("cpu", "cpu")),
+        ("CPU", 3, ("cpu", "cpu", "cpu")),
+    ],
+)
+def test_devices_are_one_name_for_each_worker(text, per_device, devices):
+    assert choose_devices(text, per_device) == devices
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "cpu:0", "cpu:-1", "cuda:x", "1.5"])
+def test_what_is_no_device_is_refused(text):
+    with pytest.raises(UsageError, match="Unknown device"):
+        choose_devices(text)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there are CUDA devices here")
+@pytest.mark.parametrize("text", ["cuda", "0", "cuda:3", "0,1"])
+def test_a_device_that_is_not_there_is_refused(text):
+    with pytest.raises(UsageError, match=r"There is no CUDA device.*found: none"):
+        choose_devices(text)
+
+
+def test_auto_is_the_processor_where_there_is_no_gpu():
+    expected = torch.cuda.device_count()
+    assert len(choose_devices("auto")) == max(1, expected)
+
+
+def test_no_workers_per_device_is_refused():
+    with pytest.raises(UsageError, match="no number of workers"):
+        choose_devices("cpu", 0)
+
+
+def test_workers_have_names_of_their_own():
+    assert worker_names(("cpu", "cuda:0", "cpu")) == ["cpu-1", "cuda:0", "cpu-2"]
+
+
+def test_workers_share_the_cores():
+    def cores(devices):
+        return CrewPlan(None, devices, None, None, None, 1.0).threads
+
+    assert cores(("cpu",)) == usable_cores()
+    assert cores(("cpu",) * 500) == 1

@@ -1,0 +1,55 @@
+from sa2va_cli.jobs.plan import Queue
+from sa2va_cli.jobs.watch import WorkerState
+from sa2va_cli.runners.dispatch import Dispatcher
+from sa2va_cli.runners.slot import Slot
+
+
+def slot(device: str) -> Slot:
+    return Slot(device, WorkerState(device))
+
+
+def give(dispatcher: Dispatcher, to: Slot, slots: list[Slot]) -> int | None:
+    item = dispatcher.next_for(to, slots)
+    if item is not None:
+        to.in_work[item] = str(item)
+    return item
+
+
+def test_a_worker_opens_one_item_ahead_but_not_near_the_end():
+    a, b = slots = [slot("cuda:0"), slot("cuda:1")]
+    dispatcher = Dispatcher(Queue([1, 2, 3, 4, 5], ()))
+    assert [give(dispatcher, a, slots) for _ in range(3)] == [1, 2, None]
+    assert [give(dispatcher, b, slots) for _ in range(2)] == [3, None]
+    assert len(dispatcher) == 2
+
+
+def test_a_suspect_comes_last_alone_and_elsewhere():
+    a, b = slots = [slot("cuda:0"), slot("cuda:1")]
+    dispatcher = Dispatcher(Queue([1], ()))
+    dispatcher.suspect(7, "cuda:0")
+    assert give(dispatcher, b, slots) == 1
+    assert give(dispatcher, a, slots) is None, "the worker died there"
+    b.forget(1)
+    assert give(dispatcher, b, slots) == 7
+    dispatcher.give_back(8)
+    assert give(dispatcher, b, slots) is None, "a suspect has no company"
+    b.forget(7)
+    assert give(dispatcher, b, slots) == 8
+
+
+def test_where_there_is_no_elsewhere_a_suspect_is_tried_in_the_same_place():
+    only = slot("cpu")
+    dispatcher = Dispatcher(Queue([], [3]))
+    dispatcher.suspect(4, "cpu")
+    assert give(dispatcher, only, [only]) == 3
+    only.forget(3)
+    assert give(dispatcher, only, [only]) == 4
+
+
+def test_what_a_dead_worker_had_not_begun_comes_first():
+    only = slot("cpu")
+    dispatcher = Dispatcher(Queue([1, 2, 3], ()))
+    assert give(dispatcher, only, [only]) == 1
+    only.forget(1)
+    dispatcher.give_back(1)
+    assert give(dispatcher, only, [only]) == 1
