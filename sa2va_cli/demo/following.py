@@ -101,15 +101,18 @@ class Track:
             segmenter = learner.model.segmenter
             features = segmenter.image_encoder(batch.sam_pixel_values)
         watching = Watching(segmenter)
-        tracker = Tracker(watching, prompts)  # type: ignore[arg-type]  # it acts as a segmenter
+        tracker = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
         loss = torch.zeros((), device=prompts.device)
         measures: Measures = {}
         for time in range(length):
             seen = with_fine_levels(segmenter, frames_at(features, time, length))
             frame = take(seen, batch.videos)
-            step = tracker.prompt_frame if time < PROMPTED else tracker.track_frame
-            step(frame)
-            name = "prompted" if time < PROMPTED else "tracked"
+            if time < PROMPTED:
+                name = "prompted"
+                tracker.condition(time, frame, watching.decode_prompts(frame, prompts))
+            else:
+                name = "tracked"
+                tracker.track_frame(time, frame)
             part, shown = frame_loss(watching.drawn[-1], batch.masks[time], name)
             loss = loss + part * (0.4 if time < PROMPTED else 1.0)
             for key, values in shown.items():
@@ -154,7 +157,10 @@ class Watching:
     def decode_prompts(self, features: FrameFeatures, prompts: Tensor) -> DecodedMasks:
         return self._best(prompted(self.segmenter, features, prompts))
 
-    def decode_tracked(self, coarse: Tensor, features: FrameFeatures) -> DecodedMasks:
+    def decode_tracked(
+        self, coarse: Tensor, features: FrameFeatures, *, original: bool = False
+    ) -> DecodedMasks:
+        assert not original  # there is one decoder
         sparse = self.segmenter.prompt_tokens.empty(len(coarse))
         return self._best(decode(self.segmenter, coarse, features, sparse))
 

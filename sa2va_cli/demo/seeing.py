@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sa2va_cli.demo.candidates import prompted, take
+from sa2va_cli.demo.candidates import prompted, take, with_fine_levels
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.losses import dense_loss, mask_loss
 from sa2va_cli.demo.phrases import SUBSETS, describe
@@ -98,7 +98,8 @@ class Trace:
     def loss(self, learner: Learner, batch: TraceBatch) -> tuple[Tensor, Measures]:
         segmenter = learner.model.segmenter
         prompts = learner.heads.teacher(batch.boxes, batch.has_box, batch.values)
-        features = take(segmenter.encode(batch.sam_pixel_values), batch.frames)
+        seen = with_fine_levels(segmenter, segmenter.encode(batch.sam_pixel_values))
+        features = take(seen, batch.frames)
         drawn = prompted(segmenter, features, prompts)
         loss, ious = mask_loss(drawn.mask_logits, drawn.ious, batch.masks)
         return loss, {

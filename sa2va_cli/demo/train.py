@@ -28,7 +28,7 @@ from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
-from sa2va_cli.models.sa2va.checkpoint import load_model
+from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import load_config
 
 STAGES: dict[str, type[Stage]] = {
@@ -240,8 +240,8 @@ def load_stages(learner: Learner, state: Path, names: list[str]) -> None:
 
 def shipped_weights(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint in the published layout, under our names."""
-    device = torch.device("cpu")
-    return load_model(folder, load_config(folder), device, torch.float32, "sdpa").state_dict()
+    placement = Placement(torch.device("cpu"), torch.float32)
+    return load_model(folder, load_config(folder), placement).state_dict()
 
 
 def to_device(value: Any, device: str) -> Any:

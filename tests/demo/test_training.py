@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from sa2va_cli.demo.build import fresh_model
-from sa2va_cli.demo.candidates import take
+from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
 from sa2va_cli.demo.following import Track, Watching
 from sa2va_cli.demo.learner import Learner
@@ -96,12 +96,18 @@ def test_memory_learns_through_the_shipped_tracker():
 def test_the_watching_segmenter_draws_what_the_real_one_draws():
     segmenter = fresh_model().segmenter
     prompts = torch.randn(2, 1, 128)
-    real, watching = Tracker(segmenter, prompts), Tracker(Watching(segmenter), prompts)
+    watching = Watching(segmenter)
+    real, watched = Tracker(segmenter), Tracker(watching)
     for time in range(7):
         features = segmenter.encode(torch.randn(1, 3, 192, 192))
-        step = "prompt_frame" if time < 5 else "track_frame"
-        expected = getattr(real, step)(features)
-        found = getattr(watching, step)(take(features, torch.tensor([0, 0])))
+        each = take(with_fine_levels(segmenter, features), torch.tensor([0, 0]))
+        if time < 5:
+            expected = segmenter.decode_prompts(features, prompts)
+            found = watching.decode_prompts(each, prompts)
+            real.condition(time, features, expected)
+            watched.condition(time, each, found)
+        else:
+            expected, found = real.track_frame(time, features), watched.track_frame(time, each)
         torch.testing.assert_close(found.mask_logits, expected.mask_logits)
         torch.testing.assert_close(found.pointers, expected.pointers)
 
