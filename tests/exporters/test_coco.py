@@ -60,6 +60,14 @@ def test_annotations_carry_scores_sentence_area_and_box(photos, tmp_path):
     }  # fmt: skip
 
 
+def test_annotations_carry_presence_where_it_was_asked(photos, tmp_path):
+    item, masks = photos.results[1]
+    answers = (replace(item.answers[0], presence=0.8125), *item.answers[1:])
+    results = replace(photos, results=[(replace(item, answers=answers), masks)])
+    (annotation,) = export(results, tmp_path / "out")["annotations"]
+    assert annotation["presence"] == 0.8125
+
+
 def test_scores_are_never_nan_or_infinite(photos, tmp_path):
     item, masks = photos.results[1]
     odd = [replace(masks[0], score=float("nan"), object_score=float("inf"))]
