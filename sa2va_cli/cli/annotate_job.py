@@ -25,12 +25,13 @@ ALWAYS = ("failures",)  # exit code 3 points to it
 def annotate_job(config: JobConfig, services: Services) -> int:
     """Run a job to its end, or to a signal. Returns the exit code; raises Sa2vaError."""
     started = time.monotonic()
-    formats = tuple(dict.fromkeys([*parse_formats(",".join(config.formats)), *ALWAYS]))
+    asked = parse_formats(",".join(config.formats))
     options = export_options(config.coco_segmentation, config.min_score, config.min_presence)
     prepared = prepare(config, services.source_of(config))
     if config.dry_run:
         typer.echo(plan_text(prepared, look_ahead(prepared)))
         return EXIT_DONE
+    formats = tuple(dict.fromkeys([*asked, *_for_videos(prepared), *ALWAYS]))
     view = make_view(config.quiet, config.json_log)
     with closing(view):
         state = _run(prepared, view, services, options)
@@ -53,6 +54,14 @@ def annotate_job(config: JobConfig, services: Services) -> int:
         )
     )
     return code
+
+
+def _for_videos(prepared: Prepared) -> tuple[str, ...]:
+    """Who names no format gets one that holds videos, if there are any: COCO does not."""
+    if prepared.config.formats != JobConfig().formats:
+        return ()
+    videos = any(item.media_kind == "video" for item in prepared.found.items)
+    return ("youtube-vis",) if videos else ()
 
 
 def plan_text(prepared: Prepared, plan: Plan) -> str:

@@ -217,7 +217,7 @@ Formats = Annotated[
     _option(
         OUT, "Comma-separated: coco, masks, overlay, answers, failures, jsonl, report, yolo, "
         "labelme, label-studio, cvat, imagefolder, parquet; for videos masks, video, report, "
-        "youtube-vis, davis, ref-vos (default: coco,answers).",
+        "youtube-vis, davis, ref-vos (default: coco,answers; videos: also youtube-vis).",
         "--format", "-f", metavar="LIST",
     ),
 ]  # fmt: skip
