@@ -93,6 +93,9 @@ class JobConfig:
     start: float = 0.0
     end: float | None = None
     max_frames: int | None = None
+    key_frames: int = 5
+    key_sampling: str = "first"
+    video_mode: str = "auto"
 
     # Which model, and where it runs
     model: str = "ByteDance/Sa2VA-4B"
@@ -100,6 +103,7 @@ class JobConfig:
     offline: bool = False
     dtype: str = "auto"
     attention: str = "auto"
+    sam2_weights: Path | None = None
     runner: str = "multi_gpu"
     devices: str = "auto"
     workers_per_device: int = 1

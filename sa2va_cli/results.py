@@ -13,6 +13,8 @@ import numpy as np
 from sa2va_cli.masks import Rle
 
 MediaKind = Literal["image", "video"]
+KeySampling = Literal["first", "uniform"]
+VideoMode = Literal["auto", "sa2va", "sa2va-i"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class Question:
     past_text: str = ""  # earlier turns, exactly as they were
     mask_prompts: np.ndarray | None = None  # (regions, H, W) bool, any size; images only
     presence: str = ""  # a yes/no question to put beside it, with <image>; "": none
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """Which frames the language model sees and prompts, and how the others are decoded."""
+
+    key_frames: int = 5  # the reference's number
+    key_sampling: KeySampling = "first"  # "uniform" spreads them over the whole clip
+    mode: VideoMode = "auto"  # "sa2va-i" where the checkpoint has its second decoder
 
 
 @dataclass(frozen=True, slots=True)

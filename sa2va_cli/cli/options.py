@@ -122,6 +122,32 @@ MaxFrames = Annotated[
     Whole, _option(VIDEO, "Stop after so many frames (default: all).", "--max-frames", metavar="N")
 ]
 
+KeyFrames = Annotated[
+    Whole,
+    _option(
+        VIDEO, "Frames that the language model sees (default: 5).", "--key-frames", metavar="N"
+    ),
+]
+KeySampling = Annotated[
+    Text,
+    _option(
+        VIDEO,
+        "first: the clip's first frames. uniform: spread over it; reads the file twice "
+        "(default: first).",
+        "--key-sampling",
+        metavar="HOW",
+    ),
+]
+VideoMode = Annotated[
+    Text,
+    _option(
+        VIDEO,
+        "sa2va, or sa2va-i for checkpoints with two mask decoders (default: auto).",
+        "--video-mode",
+        metavar="MODE",
+    ),
+]
+
 Model = Annotated[
     Text,
     _option(
@@ -142,6 +168,15 @@ Dtype = Annotated[
 Attention = Annotated[
     Text, _option(MODEL, "auto, sdpa or flash.", "--attention", metavar="KERNEL")
 ]  # fmt: skip
+
+Sam2Weights = Annotated[
+    Path | None,
+    _option(
+        MODEL,
+        "SAM 2.0 Hiera-L as safetensors: gives a plain checkpoint the decoder of sa2va-i.",
+        "--sam2-weights",
+    ),
+]
 
 Devices = Annotated[
     Text,

@@ -14,10 +14,14 @@ if TYPE_CHECKING:  # NumPy is not for --help
 
 
 def sa2va_source(config: JobConfig) -> "ModelSource":
-    from sa2va_cli.jobs.model_source import Sa2vaSource
+    from sa2va_cli.jobs.model_source import Loading, Sa2vaSource
 
     return Sa2vaSource(
-        config.model, config.revision, config.offline, config.dtype, config.attention
+        config.model,
+        config.revision,
+        config.offline,
+        Loading(config.dtype, config.attention, config.sam2_weights),
+        needs_two_decoders=config.video_mode == "sa2va-i",
     )
 
 

@@ -7,6 +7,7 @@ from pycocotools import mask as coco_mask
 from sa2va_cli.masks import Rle, decode_rle, mask_iou, rle_bbox
 
 MIN_IOU = 0.99  # of the polygons, filled again, with the mask
+MAX_CHECKED = 300  # parts; noise has thousands, and filling them again takes minutes
 TOLERANCES = (1.0, 0.5, 0.25)  # pixels that a simplified outline may stray, coarse first
 
 
@@ -110,7 +111,7 @@ def _outlines(part: tuple[np.ndarray, int]) -> list[np.ndarray]:
 def _simplify(outlines: list[np.ndarray], mask: np.ndarray) -> list[np.ndarray]:
     """Fewer points, as long as the filled polygons still are the mask."""
     height, width = mask.shape
-    for tolerance in TOLERANCES:
+    for tolerance in TOLERANCES if len(outlines) <= MAX_CHECKED else ():
         simpler = [_approximate(outline, tolerance) for outline in outlines]
         if mask_iou(fill_polygons(simpler, height, width), mask) >= MIN_IOU:
             return simpler

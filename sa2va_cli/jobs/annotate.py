@@ -15,8 +15,8 @@ from sa2va_cli.jobs.messages import Finished, FromWorker, Masks, Thinking
 from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
 from sa2va_cli.jobs.records import mask_records, read_answers
 from sa2va_cli.media.prefetch import prefetch
-from sa2va_cli.media.video import Frame
-from sa2va_cli.results import FrameMasks, ItemResult, MaskRecord, Prediction
+from sa2va_cli.media.video import Video
+from sa2va_cli.results import FrameMasks, ItemResult, MaskRecord, Prediction, VideoOptions
 from sa2va_cli.tasks import Task
 
 Send = Callable[[FromWorker], None]
@@ -50,9 +50,10 @@ class Behind:
 class ItemAnnotator:
     """Puts opened items to the model, and sends what comes of it."""
 
-    def __init__(self, annotator: Annotator, task: Task, send: Send) -> None:
+    def __init__(self, annotator: Annotator, task: Task, options: VideoOptions, send: Send) -> None:
         self._annotator = annotator
         self._task = task
+        self._options = options
         self._send = send
         self._behind = Behind()
 
@@ -71,15 +72,16 @@ class ItemAnnotator:
         questions = [exchange.question for exchange in opened.asked]
         numbers = array("q")  # of the frames that the model was given, in the file
         batch = MaskBatch(opened.work.item, self._send)
-        ahead = closing(prefetch(opened.video, FRAMES_AHEAD))  # type: ignore[type-var]
-        with opened.video, ahead as frames:
-            spoken = self._annotator.answer_video(_pixels(frames, numbers), questions)
+        with opened.video:
+            frames = _Frames(opened.video, numbers)
+            num_frames = len(opened.video.info.selected)
+            spoken = self._annotator.answer_video(frames, questions, self._options, num_frames)
             answers, objects = read_answers(self._task, opened.asked, spoken.answers)
             for masks in spoken:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(lambda masks=numbered: batch.add(masks))  # type: ignore[misc]
             # Without objects the model leaves most frames unread.
-            seen = len(numbers) if objects else len(opened.video.info.selected)
+            seen = len(numbers) if objects else num_frames
             result = replace(video_result(opened, seen), answers=answers, objects=objects)
         self._behind.do(lambda: batch.finish(result))
 
@@ -119,7 +121,17 @@ class MaskBatch:
         self._send(Finished(self._item, result, tuple(self._masks)))
 
 
-def _pixels(frames: Iterator[Frame], numbers: "array[int]") -> Iterator[np.ndarray]:
-    for frame in frames:
-        numbers.append(frame.frame_idx)
-        yield frame.pixels
+class _Frames:
+    """A video's pictures for the model, decoded ahead, as often as it wants to see them."""
+
+    def __init__(self, video: Video, numbers: "array[int]") -> None:
+        """`numbers` always holds the numbers, in the file, of the frames of the newest pass."""
+        self._video = video
+        self._numbers = numbers
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        del self._numbers[:]
+        with closing(prefetch(self._video, FRAMES_AHEAD)) as frames:  # type: ignore[type-var]
+            for frame in frames:
+                self._numbers.append(frame.frame_idx)
+                yield frame.pixels

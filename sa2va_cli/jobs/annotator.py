@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
 
 class VideoAnswers(Protocol):
@@ -27,8 +27,14 @@ class Annotator(Protocol):
     ) -> Sequence[Prediction]: ...
 
     def answer_video(
-        self, frames: Iterable[np.ndarray], questions: Sequence[Question]
-    ) -> VideoAnswers: ...
+        self,
+        frames: Iterable[np.ndarray],
+        questions: Sequence[Question],
+        options: VideoOptions,
+        num_frames: int,
+    ) -> VideoAnswers:
+        """Frames can be iterated twice; there are `num_frames`, or fewer in a damaged file."""
+        ...
 
 
 class Loader(Protocol):

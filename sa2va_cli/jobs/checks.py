@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError, unknown_name
+from sa2va_cli.results import KeySampling, VideoMode
 
 PRESENCES = ("off", "ask")
 
@@ -16,6 +18,21 @@ def check_values(config: JobConfig) -> None:
             config.max_pixels is None or config.max_pixels >= 1,
             f"--max-pixels {config.max_pixels}",
             "give width times height of the largest picture to open",
+        ),
+        (
+            config.key_frames >= 1,
+            f"--key-frames {config.key_frames}",
+            "give how many frames the language model sees; published models learned on 5",
+        ),
+        (
+            config.key_sampling in get_args(KeySampling),
+            f"--key-sampling {config.key_sampling}",
+            f"choose one of {', '.join(get_args(KeySampling))}",
+        ),
+        (
+            config.video_mode in get_args(VideoMode),
+            f"--video-mode {config.video_mode}",
+            f"choose one of {', '.join(get_args(VideoMode))}",
         ),
         (
             config.item_timeout > 0,

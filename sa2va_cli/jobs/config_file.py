@@ -4,6 +4,7 @@ Relative paths start from the working folder, as on the command line.
 """
 
 import difflib
+import os
 import types
 from dataclasses import fields
 from pathlib import Path
@@ -47,9 +48,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def make_config(config_file: Path | None, given: dict[str, Any]) -> JobConfig:
-    """A file's options under those given on the command line, which win."""
+    """A file's options under those given on the command line, which win.
+
+    The environment variable SA2VA_MODEL comes last: a default of this machine.
+    """
     from_file = read_config_file(config_file) if config_file else {}
-    return JobConfig(**(from_file | given))
+    of_machine = {"model": os.environ["SA2VA_MODEL"]} if os.environ.get("SA2VA_MODEL") else {}
+    return JobConfig(**(of_machine | from_file | given))
 
 
 def _field_name(path: Path, key: str) -> str:

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from glob import has_magic
 from pathlib import Path
 from typing import BinaryIO
 
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.schema import STORE_NAME
 from sa2va_cli.media.discover import DiscoverOptions, Discovery, GivenPath, discover
 from sa2va_cli.media.listing import read_manifest, read_paths
 
@@ -23,6 +25,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         raise UsageError(
             "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
         )
+    _check_any_there(config)
     _check_apart(given, job_dir)
     options = DiscoverOptions(
         include=config.include,
@@ -30,6 +33,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         frames_as_video=config.frames_as_video,
         hidden=config.hidden,
         skip_folders=(os.fspath(job_dir),),
+        skip_marked=STORE_NAME,  # the pictures that other jobs made
     )
     return discover(given, options)
 
@@ -39,11 +43,31 @@ def _given_paths(config: JobConfig, stdin: BinaryIO) -> list[GivenPath]:
     for text in config.inputs:
         given += read_paths(stdin, config.null) if text == STDIN else [GivenPath(text)]
     if config.files_from:
-        with config.files_from.open("rb") as file:
-            given += read_paths(file, config.null)
+        given += _listed(config.files_from, config.null)
     if config.manifest:
         given += read_manifest(config.manifest)
     return given
+
+
+def _listed(path: Path, nul: bool) -> list[GivenPath]:
+    try:
+        with path.open("rb") as file:
+            return read_paths(file, nul)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read the list {path}: {error.strerror}.", hint="name a file with --files-from"
+        ) from error
+
+
+def _check_any_there(config: JobConfig) -> None:
+    """One missing file among others is a failure of its own; none there is a slip of the pen."""
+    if config.files_from or config.manifest or not config.inputs:
+        return
+    if any(text == STDIN or has_magic(text) or os.path.lexists(text) for text in config.inputs):
+        return
+    raise UsageError(
+        f"There is no {' and no '.join(config.inputs)}.", hint="check the spelling of the inputs"
+    )
 
 
 def _check_apart(given: list[GivenPath], job_dir: Path) -> None:

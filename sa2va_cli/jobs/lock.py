@@ -54,6 +54,7 @@ class JobLock:
         self._end = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._lost = False
+        self._last_beat = time.monotonic()
 
     def __enter__(self) -> "JobLock":
         try:
@@ -86,11 +87,13 @@ class JobLock:
 
         That happens to a run that was frozen for longer than the heartbeat may stop.
         """
+        if time.monotonic() - self._last_beat > 2 * BEAT_SECONDS:  # we were frozen, just now
+            self._lost = not self._still_mine()
         if self._lost:
             raise _locked(self._path, _read(self._path))
 
     def _acquire(self, file: IO[str]) -> None:
-        if not _lock(file):
+        if not (_lock(file) or self._lock_after_onlookers(file)):
             raise _locked(self._path, _read(self._path))
         holder = _read(self._path)
         if holder and self._may_live(holder):
@@ -102,6 +105,16 @@ class JobLock:
             if not self._still_mine():
                 file.close()
                 raise _locked(self._path, _read(self._path))
+
+    def _lock_after_onlookers(self, file: IO[str]) -> bool:
+        """Who asks for the status holds the lock too, for a moment, and leaves no name."""
+        for _ in range(10):
+            if _read(self._path) is not None:
+                return False
+            time.sleep(0.05)
+            if _lock(file):
+                return True
+        return False
 
     def _may_live(self, holder: Holder) -> bool:
         """We got the system's lock, yet the file names somebody."""
@@ -135,6 +148,7 @@ class JobLock:
             if not self._still_mine():
                 self._lost = True
                 return
+            self._last_beat = time.monotonic()
             with suppress(OSError):  # a disk in trouble is for the run to notice
                 os.utime(self._path)
 

@@ -1,15 +1,27 @@
 """The Sa2VA model that a job names: checked in the parent process, loaded in the workers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from sa2va_cli.errors import unknown_name
+from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
 from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.hub import locate
+from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash")
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How weights are loaded."""
+
+    dtype: str = "auto"
+    attention: str = "auto"
+    sam2_weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +29,22 @@ class Sa2vaLoader:
     """Loads a checkpoint folder; travels to the workers."""
 
     folder: str
-    dtype: str
-    attention: str
+    how: Loading
 
     def __call__(self, device: str) -> Annotator:
         # Imported here: torch takes seconds, and this class is also imported by the parent.
+        import torch
+
         from sa2va_cli.models.sa2va.predictor import Sa2VA
 
+        if device.startswith("cuda"):  # else libraries open a context on the first device too
+            torch.cuda.set_device(device)
         return Sa2VA.from_pretrained(
             self.folder,
             device=device,
-            dtype=self.dtype,
-            attention=self.attention,
+            dtype=self.how.dtype,
+            attention=self.how.attention,
+            sam2_weights=self.how.sam2_weights,
             local_files_only=True,
         )
 
@@ -40,16 +56,26 @@ class Sa2vaSource:
     name: str
     revision: str | None = None
     offline: bool = False
-    dtype: str = "auto"
-    attention: str = "auto"
+    how: Loading = Loading()
+    needs_two_decoders: bool = False
 
     def prepare(self) -> tuple[str, Loader]:
         """Find the checkpoint, downloading it if need be, and read all but the weights."""
-        if self.dtype not in DTYPES:
-            raise unknown_name("dtype", self.dtype, DTYPES)
-        if self.attention not in ATTENTIONS:
-            raise unknown_name("attention", self.attention, ATTENTIONS)
+        if self.how.dtype not in DTYPES:
+            raise unknown_name("dtype", self.how.dtype, DTYPES)
+        if self.how.attention not in ATTENTIONS:
+            raise unknown_name("attention", self.how.attention, ATTENTIONS)
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
-        read_inventory(source.folder)
-        return source.revision, Sa2vaLoader(str(source.folder), self.dtype, self.attention)
+        tensors = read_inventory(source.folder)
+        if self.needs_two_decoders and self.how.sam2_weights is None:
+            _check_two_decoders(tensors)
+        return source.revision, Sa2vaLoader(str(source.folder), self.how)
+
+
+def _check_two_decoders(tensors: Iterable[str]) -> None:
+    if not any(name.startswith(MODIFIED_DECODER) for name in tensors):
+        raise UsageError(
+            "This checkpoint cannot run --video-mode sa2va-i: it has one mask decoder.",
+            hint="use a Sa2VA-i checkpoint, or give SAM 2.0 Hiera-L with --sam2-weights",
+        )

@@ -12,7 +12,7 @@ from sa2va_cli.jobs.messages import WorkItem
 from sa2va_cli.jobs.records import Exchange, exchanges, with_presence
 from sa2va_cli.media.image import load_image
 from sa2va_cli.media.video import FrameSampling, Video, open_video
-from sa2va_cli.results import ItemResult
+from sa2va_cli.results import ItemResult, VideoOptions
 from sa2va_cli.tasks import Task, get_task
 from sa2va_cli.tasks.region_source import RegionSource, open_regions
 
@@ -25,6 +25,7 @@ class Asking:
     prompts: tuple[Prompt, ...]
     regions: Path | None
     sampling: FrameSampling
+    video_options: VideoOptions
     max_pixels: int | None
     presence: bool = False  # ask of each prompt whether it is there at all
 

@@ -70,7 +70,7 @@ def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
         if annotator is None:
             return
         opener = Opener(spec.asking)
-        work = ItemAnnotator(annotator, opener.task, send)
+        work = ItemAnnotator(annotator, opener.task, spec.asking.video_options, send)
         # Held by a name: at an error it would be closed before the last words, and closing waits
         # for the next item.
         ahead = prefetch(_open_all(opener, items, send), ITEMS_AHEAD)

@@ -36,6 +36,7 @@ class DiscoverOptions:
     frames_as_video: bool = False  # a folder that holds images is one video
     hidden: bool = False  # also names that begin with a dot
     skip_folders: tuple[str, ...] = ()  # never entered: the job's own output
+    skip_marked: str = ""  # folders below a given one that hold this file are not entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,8 @@ class _Search:
         except OSError as error:
             reason = f"the folder cannot be read: {error.strerror}"
             self._problem(path, _below(root, relative), reason)
+            return
+        if relative and self.options.skip_marked in {entry.name for entry in entries}:
             return
         real_folder, frames = os.path.realpath(path), list[os.stat_result]()
         for entry in entries:

@@ -13,6 +13,7 @@ from sa2va_cli.jobs.worker import WorkerSpec
 from sa2va_cli.runners.handle import EVENTS_WAITING, Events, Handle, StartWorker
 from sa2va_cli.runners.slot import Slot
 
+ASLEEP_SECONDS = 5.0  # between two looks: this process was stopped, and perhaps all were
 LOAD_SECONDS = 3600.0  # a model that is not loaded by then never will be
 
 
@@ -44,6 +45,7 @@ class Crew:
             for device, name in zip(plan.devices, worker_names(plan.devices), strict=True)
         ]
         self._hired = 0
+        self._last_look = time.monotonic()
         self._by_number: dict[int, Slot] = {}
 
     @property
@@ -83,7 +85,10 @@ class Crew:
     def end_the_hung(self) -> None:
         """Kill workers that are silent for too long; they will say Gone."""
         now = time.monotonic()
+        asleep = now - self._last_look  # Ctrl-Z, or a disk that took its time: no worker's fault
+        self._last_look = now
         for slot in self.live:
+            slot.last_sign += asleep if asleep > ASLEEP_SECONDS else 0.0
             patience = self._plan.item_timeout if slot.ready else LOAD_SECONDS
             busy = slot.in_work or not slot.ready
             handle = _held(slot)

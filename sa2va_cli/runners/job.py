@@ -19,6 +19,7 @@ from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.jobs.watch import RunState, View
 from sa2va_cli.media.discover import Discovery
 from sa2va_cli.media.video import FrameSampling
+from sa2va_cli.results import VideoOptions
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
 from sa2va_cli.runners.devices import choose_devices
@@ -54,12 +55,13 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     job_dir = output / shard.folder if shard else output
     check_output(output)
     check_values(config)
-    _sampling(config)
+    frame_sampling(config)
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
     revision, load = source.prepare()
     found = _take_shard(find_inputs(config, output), shard)
+    _check_asked(config, found)
     return Prepared(config, job_dir, found, devices, job_settings(config, revision), load)
 
 
@@ -112,7 +114,8 @@ def _crew(prepared: Prepared) -> CrewPlan:
             task=config.task,
             prompts=config.prompts,
             regions=config.regions,
-            sampling=_sampling(config),
+            sampling=frame_sampling(config),
+            video_options=video_options(config),
             max_pixels=config.max_pixels,
             presence=config.presence == "ask",
         ),
@@ -121,7 +124,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
     )
 
 
-def _sampling(config: JobConfig) -> FrameSampling:
+def frame_sampling(config: JobConfig) -> FrameSampling:
     return FrameSampling(
         start=config.start,
         end=config.end,
@@ -129,6 +132,10 @@ def _sampling(config: JobConfig) -> FrameSampling:
         every=config.every,
         max_frames=config.max_frames,
     )
+
+
+def video_options(config: JobConfig) -> VideoOptions:
+    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
 
 
 def _with_default_prompts(config: JobConfig) -> JobConfig:
@@ -140,6 +147,16 @@ def _with_default_prompts(config: JobConfig) -> JobConfig:
             hint='give -p "the red car", as often as you like, or --prompts FILE',
         )
     return replace(config, prompts=prompts)
+
+
+def _check_asked(config: JobConfig, found: Discovery) -> None:
+    """A manifest may leave prompts to the job: then the job must have some."""
+    unasked = next((item for item in found.items if not item.prompts), None)
+    if unasked and not config.prompts:
+        raise UsageError(
+            f"{unasked.item_id} has no prompt in the manifest, and the job has none.",
+            hint="give -p for all files that have no prompts of their own",
+        )
 
 
 def _take_shard(found: Discovery, shard: Shard | None) -> Discovery:

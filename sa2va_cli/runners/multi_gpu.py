@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
+from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.messages import Gone, WorkItem
 from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
@@ -39,8 +40,14 @@ class ProcessHandle:
         self._process = context.Process(
             target=worker_main, args=(spec, theirs), name=f"sa2va-{spec.device}-{number}"
         )
-        with _environment(spec.threads):
-            self._process.start()
+        try:
+            with _environment(spec.threads):
+                self._process.start()
+        except OSError as error:
+            raise JobError(
+                f"Cannot start a worker on {spec.device}: {error.strerror}.",
+                hint="is there memory left, and room for another process?",
+            ) from error
         theirs.close()  # the worker has the only other end: its death is the end of the pipe
         threading.Thread(
             target=_listen, args=(self._pipe, number, events), name=f"listen-{number}", daemon=True

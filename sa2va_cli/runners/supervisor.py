@@ -8,7 +8,7 @@ import queue
 import time
 from collections.abc import Callable
 
-from sa2va_cli.errors import JobError
+from sa2va_cli.errors import CheckpointError, JobError, Sa2vaError
 from sa2va_cli.jobs.messages import (
     Begun,
     CannotLoad,
@@ -50,6 +50,7 @@ class Supervisor:
         self._dispatcher = Dispatcher(Queue((), ()))
         self._stopping = False
         self._last_trouble = ""  # why a worker went, for when none is left
+        self._refused = ""  # what is wrong with the model itself: no worker could load it
         self._on_done: OnDone = ignore
         self._done_now: list[int] = []  # since the last commit
         self._failed_now: list[Failure] = []
@@ -69,10 +70,7 @@ class Supervisor:
                     self._state.workers.append(slot.state)
                 while self._work_left and not stop.requested:
                     if not self._crew.live:
-                        raise JobError(
-                            f"No worker is left: {self._last_trouble}.",
-                            hint="what is done is kept; the same command goes on with the rest",
-                        )
+                        raise self._nobody_left()
                     self._round()
                 if stop.requested:
                     self._wind_up()
@@ -96,6 +94,16 @@ class Supervisor:
             if slot.handle:
                 slot.handle.send(work)
         self._view.update(self._state)
+
+    def _nobody_left(self) -> Sa2vaError:
+        """The model's own fault is the user's to mend: usage, not a failed run."""
+        if self._refused:
+            message, _, hint = self._refused.partition(" Hint: ")
+            return CheckpointError(message, hint=hint)
+        return JobError(
+            f"No worker is left: {self._last_trouble}.",
+            hint="what is done is kept; the same command goes on with the rest",
+        )
 
     def _wind_up(self) -> None:
         """Let the models finish what they are on, for a while; the rest is given back."""
@@ -131,6 +139,7 @@ class Supervisor:
         elif isinstance(message, CannotLoad):
             slot.last_words = Crashed(None, message.reason)
             slot.beyond_hope = message.final
+            self._refused = message.reason if message.final else self._refused
         elif isinstance(message, Crashed):
             slot.last_words = message
         elif isinstance(message, Gone):

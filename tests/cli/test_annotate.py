@@ -45,6 +45,13 @@ def test_exit_code_1_when_no_worker_can_work(tmp_path, pictures):
     assert "Traceback" not in run.stderr
 
 
+def test_inputs_of_which_none_is_there_are_a_usage_error(tmp_path):
+    run = annotate(tmp_path)
+    assert run.returncode == 2
+    assert "Error: There is no " in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_exit_code_2_for_what_cannot_be_used(tmp_path, pictures):
     run = annotate(tmp_path, "--devices", "gpu")
     assert run.returncode == 2

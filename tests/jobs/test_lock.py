@@ -1,8 +1,10 @@
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
@@ -114,3 +116,22 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_says_so(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(JobError, match="Cannot write to"):
         JobLock(tmp_path / "file/job").__enter__()
+
+
+def test_a_run_that_was_frozen_looks_before_it_writes(tmp_path):
+    with JobLock(tmp_path) as lock:
+        write_holder(tmp_path, age=0)
+        lock.check()
+        lock._last_beat -= 1000
+        with pytest.raises(JobLockedError, match="on elsewhere"):
+            lock.check()
+
+
+def test_a_run_waits_for_somebody_who_only_looks(tmp_path):
+    lock = tmp_path / "job.lock"
+    lock.touch()
+    with lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.2, looking.close).start()
+        with JobLock(tmp_path):
+            pass

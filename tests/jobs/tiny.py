@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from sa2va_cli.errors import CheckpointError
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
 POISON = {"die": 201, "hang": 202, "oom": 203, "bug": 204}  # colour of the first pixel
 
@@ -34,7 +34,11 @@ class TinyAnnotator:
         ]
 
     def answer_video(
-        self, frames: Iterable[np.ndarray], questions: Sequence[Question]
+        self,
+        frames: Iterable[np.ndarray],
+        questions: Sequence[Question],
+        options: VideoOptions,
+        num_frames: int,
     ) -> "TinyVideoAnswers":
         return TinyVideoAnswers(self.seconds, frames, questions)
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "internvl-qwen2" / "checkpoint"
 
 
 @pytest.fixture
@@ -246,16 +248,43 @@ def test_weights_take_the_device_and_dtype_asked_for(checkpoint):
     assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
 
 
-@pytest.mark.parametrize("damage", [missing_shard, nan_in_config, missing_seg_token])
-def test_the_command_line_exits_with_2(damage, checkpoint):
+@pytest.mark.parametrize("damage", [missing_shard, nan_in_config, missing_seg_token, wrong_shape])
+def test_the_command_line_exits_with_2(damage, checkpoint, tmp_path):
+    """Some damage shows in the parent process, some only when a worker loads the model."""
     damage(checkpoint)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "sa2va_cli.cli", "annotate", str(tmp_path / "a.png")]
+    command += ["-p", "x", "-o", str(tmp_path / "out"), "-m", str(checkpoint), "-d", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Error: " in done.stderr and "Hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_loading_holds_no_more_than_the_model_and_one_shard(checkpoint):
+    """Two shards of 100 MB in float32 become 100 MB of bfloat16: 200 MB while loading, not 300."""
+    edit_json(checkpoint / "config.json", lambda c: c["llm_config"].update(vocab_size=400_000))
+    weights = load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    big = ["language_model.model.embed_tokens.weight", "language_model.lm_head.weight"]
+    files = {name: f"model-{number}.safetensors" for number, name in enumerate(big)}
+    for name, file in files.items():
+        save_file({name: torch.zeros(400_000, 64)}, checkpoint / file)
+    rest = {name: weight for name, weight in weights.items() if name not in big}
+    save_file(rest, checkpoint / "model-2.safetensors")
+    files |= dict.fromkeys(rest, "model-2.safetensors")
+    (checkpoint / INDEX).write_text(json.dumps({"weight_map": files}))
     code = (
-        "import sys, sa2va_cli\nfrom sa2va_cli.cli.app import run_guarded\n"
-        "run_guarded(lambda: sa2va_cli.Sa2VA.from_pretrained(sys.argv[1]))"
+        "import resource, sys\n"
+        "import sa2va_cli.models.sa2va.predictor as p\n"
+        "p.Sa2VA.from_pretrained(sys.argv[2], device='cpu', dtype='bfloat16')\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = peak()\n"
+        "model = p.Sa2VA.from_pretrained(sys.argv[1], device='cpu', dtype='bfloat16')\n"
+        "print(peak() - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(checkpoint)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("Error: ") and "Hint: " in done.stderr
-    assert "Traceback" not in done.stderr
+        [sys.executable, "-c", code, str(checkpoint), str(GOLDEN)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 250

@@ -25,7 +25,7 @@ def recorded(monkeypatch):
     from sa2va_cli.models.sa2va.segmenter import Segmenter
 
     seen = {"decoded": [], "embeddings": []}
-    decode, project = Segmenter._decode, SegBridge.forward
+    decode, project = Segmenter._best_of_three, SegBridge.forward
 
     def recording_decode(self, *arguments):
         seen["decoded"].append(decode(self, *arguments))
@@ -35,7 +35,7 @@ def recorded(monkeypatch):
         seen["embeddings"].append(project(self, states))
         return seen["embeddings"][-1]
 
-    monkeypatch.setattr(Segmenter, "_decode", recording_decode)
+    monkeypatch.setattr(Segmenter, "_best_of_three", recording_decode)
     monkeypatch.setattr(SegBridge, "forward", recording_project)
     return seen
 
@@ -139,17 +139,21 @@ def test_memories_are_rounded_to_bfloat16_even_in_float32(golden_model, golden_c
 
     class WatchingTracker(Tracker):
         def _encode(self, frame):
-            remembered.append(encode(self, frame))
-            return remembered[-1]
+            remembered.append(encode(self, frame).memory)
+            return super()._encode(frame)
 
     case = golden_case("video_12")
     frames = case.arguments["video"]
     with torch.inference_mode():
         prompts = torch.from_numpy(case.expected["language_embeddings"])[:, None]
-        tracker = WatchingTracker(golden_model.model.segmenter, prompts)
+        segmenter = golden_model.model.segmenter
+        tracker = WatchingTracker(segmenter)
         for index, frame in enumerate(frames):
             features = golden_model._features(frame, video=True)
-            (tracker.prompt_frame if index < 5 else tracker.track_frame)(features)
+            if index < 5:
+                tracker.condition(index, features, segmenter.decode_prompts(features, prompts))
+            else:
+                tracker.track_frame(index, features)
     assert {memory.dtype for memory in remembered} == {torch.bfloat16}
     side = golden_model.config.segmenter.feature_side
     ours = torch.stack(remembered)[:, 0].transpose(1, 2).unflatten(2, (side, side)).float()

@@ -8,7 +8,7 @@ import pytest
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import check_inventory, published_state_dict
 from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo
-from sa2va_cli.models.sa2va.keys import target
+from sa2va_cli.models.sa2va.keys import KeyMap
 from sa2va_cli.models.sa2va.model import meta_model
 from sa2va_cli.models.sa2va.published import PUBLISHED, published_config
 
@@ -25,19 +25,23 @@ def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
 def test_names_and_shapes_equal_the_published_lists(name):
     published = published_shapes(name)
     model = meta_model(published_config(name))
-    inventory = {key: TensorInfo(LISTS, shape, "F32", 0) for key, shape in published.items()}
-    check_inventory(inventory, model)
+    inventory = {key: TensorInfo(LISTS, key, shape, "F32", 0) for key, shape in published.items()}
+    keys = KeyMap(two_decoders=False)
+    check_inventory(inventory, model, keys)
 
     ours = {key: tuple(value.shape) for key, value in published_state_dict(model).items()}
-    dropped = {key for key in published if target(key).names == ()}
+    dropped = {key for key in published if keys.target(key).names == ()}
     assert ours.keys() == published.keys() - dropped
     assert all(ours[key] == published[key] for key in ours)
 
 
 def test_what_is_dropped_is_what_only_clicks_and_mask_prompts_need():
+    key_map = KeyMap(two_decoders=False)
     keys = published_shapes("ByteDance/Sa2VA-4B")
     dropped = {
-        key.removeprefix("grounding_encoder.sam2_model.") for key in keys if not target(key).names
+        key.removeprefix("grounding_encoder.sam2_model.")
+        for key in keys
+        if not key_map.target(key).names
     }
     assert len(dropped) == 17
     assert {key.split(".")[0] for key in dropped} == {

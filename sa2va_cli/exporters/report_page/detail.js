@@ -1,11 +1,13 @@
 // ---------------------------------------------------------------- one item, with its masks
 const MASK_SIDE = 1600; // masks are drawn no larger than this
+const FILL = 0x66; // opacity of what is inside
 const view = { item: null, hidden: new Set(), outlines: false, masks: null, canvas: null };
 
 // Files beside the page call this: the item's place in the page's data, and its run lengths.
 window.sa2vaMasks = (id, height, width, objects) => {
   if (!view.item || view.item.id !== id) return;
   view.masks = objects.map(([objId, counts]) => [objId, readCounts(counts)]);
+  view.masks.sort(([, a], [, b]) => areaOf(b) - areaOf(a)); // small ones above large ones
   view.size = { height, width };
   drawMasks();
 };
@@ -91,6 +93,8 @@ function readCounts(text) { // COCO's compressed run lengths: LEB128 with 5 bits
   return counts;
 }
 
+const areaOf = (counts) => counts.reduce((sum, run, place) => (place % 2 ? sum + run : sum), 0);
+
 function drawMasks() {
   const { canvas, masks, size } = view;
   if (!canvas || !masks) return;
@@ -134,7 +138,6 @@ function fill(counts, size, step, width, height) { // runs go down the columns
 function paint(pixels, mask, width, height, colour) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const rgb = (blue << 16) | (green << 8) | red;
-  const inside = view.outlines ? 0 : ((0x66 << 24) | rgb) >>> 0;
   const rim = ((0xff << 24) | rgb) >>> 0;
   const dark = 0xc0101010;
   const thick = Math.max(Math.round(Math.max(width, height) / 300), 1);
@@ -144,9 +147,14 @@ function paint(pixels, mask, width, height, colour) {
       if (!mask[at]) continue;
       const edge = nearEdge(mask, x, y, width, height, thick);
       if (edge) pixels[at] = edge === 1 ? rim : dark;
-      else if (inside) pixels[at] = inside;
+      else if (!view.outlines && pixels[at] >>> 24 <= FILL) pixels[at] = tint(rgb, pixels[at]);
     }
   }
+}
+
+function tint(rgb, below) { // where two objects overlap, both colours by halves
+  const mixed = below ? ((rgb & 0xfefefe) >>> 1) + ((below & 0xfefefe) >>> 1) : rgb;
+  return ((FILL << 24) | mixed) >>> 0;
 }
 
 function nearEdge(mask, x, y, width, height, thick) { // 1: the rim, 2: the dark line inside it

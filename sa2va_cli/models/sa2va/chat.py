@@ -1,8 +1,8 @@
 """A conversation about one picture or clip: each is looked at once, and no turn is read twice."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -14,14 +14,14 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.conversation import IMAGE, STOP_WORDS
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.kept import KeptCells
-from sa2va_cli.models.sa2va.predictor import PROMPTED_FRAMES, ImageLike, Sa2VA, as_rgb
+from sa2va_cli.models.sa2va.predictor import ImageLike, Pictures, Sa2VA, as_rgb
 from sa2va_cli.models.sa2va.preprocess import frame_tile, image_tiles
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.streaming import TextStream
-from sa2va_cli.models.sa2va.tracker import Tracker
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
-KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; later ones are encoded anew
+KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; others are encoded anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,46 +183,62 @@ class ImageSubject:
 class VideoSubject:
     """A video, read again for every answer with masks."""
 
-    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike]) -> None:
+    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike], options: VideoOptions) -> None:
         self._model = model
-        self._frames = frames
+        self._frames = Pictures(frames)
+        self._options = options
+        self._num_frames = len(frames) if isinstance(frames, Sized) else None
+        self._keys: KeyFrames | None = None
         self._seen: SeenPicture | None = None
         self._features: dict[int, FrameFeatures] = {}
 
     def seen(self) -> SeenPicture:
         """Raises UsageError for a video without frames."""
         if self._seen is None:
-            first = [as_rgb(frame) for frame in islice(self._frames, PROMPTED_FRAMES)]
-            if not first:
-                raise UsageError("The video has no frames.", hint="check that the file plays")
+            self._keys = pick_key_frames(self._frames, self._options, self._num_frames)
             side = self._model.config.vision.image_size
-            tiles = [frame_tile(frame, side) for frame in first]
+            tiles = [frame_tile(picture, side) for picture in self._keys.pictures]
             self._seen = see_video(self._model._tile_tokens(tiles))
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
-        tracker = Tracker(self._model.model.segmenter, prompts)
-        size: tuple[int, int] | None = None
-        for frame_idx, frame in enumerate(self._frames):
-            picture = as_rgb(frame)
-            size = size or picture.size
-            with torch.inference_mode():
-                features = self._features_of(frame_idx, picture)
-                prompted = frame_idx < PROMPTED_FRAMES
-                step = tracker.prompt_frame if prompted else tracker.track_frame
-                masks = self._model._frame_masks(frame_idx, step(features), size)
-            yield masks
+        self.seen()
+        assert self._keys is not None
+        keys = replace(  # the stream empties its list
+            self._keys, pictures=list(self._keys.pictures), all_frames=iter(self._frames)
+        )
+        stream = MaskStream(
+            self._model.model.segmenter,
+            self._remembering(),
+            prompts,
+            consistent=self._options.mode == "sa2va-i",
+        )
+        size = keys.size
+        for frame_idx, decoded in stream.run(keys):
+            yield self._model._frame_masks(frame_idx, decoded, size)
 
-    def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
-        if frame_idx in self._features:
-            return self._features[frame_idx]
-        features = self._model._features(picture, video=True)
-        if frame_idx < KEPT_FRAMES:
-            self._features[frame_idx] = features
-        return features
+    def _remembering(self) -> Callable[[Image.Image], FrameFeatures]:
+        """Encodes the frames of one run; every run goes through them in the same order."""
+        numbers = count()
+
+        def encode(picture: Image.Image) -> FrameFeatures:
+            number = next(numbers)
+            if number in self._features:
+                return self._features[number]
+            features = self._model._features(picture, video=True)
+            if number < KEPT_FRAMES:
+                self._features[number] = features
+            return features
+
+        return encode
 
 
-def start(model: Sa2VA, image: ImageLike | None, video: Iterable[ImageLike] | None) -> Conversation:
+def start(
+    model: Sa2VA,
+    image: ImageLike | None,
+    video: Iterable[ImageLike] | None,
+    options: VideoOptions,
+) -> Conversation:
     """What `Sa2VA.chat` does."""
     if image is not None and video is not None:
         raise UsageError("Both an image and a video were given.", hint="give one of them")
@@ -231,7 +247,7 @@ def start(model: Sa2VA, image: ImageLike | None, video: Iterable[ImageLike] | No
             raise UsageError(
                 "This video can be read only once.", hint="give a list of frames, not a generator"
             )
-        return Conversation(model, VideoSubject(model, video))
+        return Conversation(model, VideoSubject(model, video, options))
     if image is not None:
         return Conversation(model, ImageSubject(model, image))
     return Conversation(model, NoSubject())

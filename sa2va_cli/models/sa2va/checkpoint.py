@@ -1,6 +1,7 @@
 """Published weights into our model: checked whole before reading, then moved tensor by tensor."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,9 +10,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sa2va_cli.errors import CheckpointError
-from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo, read_inventory
+from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo, read_header, read_inventory
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
-from sa2va_cli.models.sa2va.keys import published_name, target
+from sa2va_cli.models.sa2va.keys import (
+    MODIFIED_DECODER,
+    ORIGINAL_DECODER,
+    TRACKING_DECODER,
+    KeyMap,
+    Target,
+)
 from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
 
 PROGRESS_DELAY = 3  # seconds: a short load shows nothing
@@ -20,41 +27,60 @@ PROGRESS_DELAY = 3  # seconds: a short load shows nothing
 PRECISE_PARTS = (
     "seg_bridge.",
     "segmenter.mask_decoder.",
+    "segmenter.tracking_decoder.",
+    "segmenter.mask_prompt.",
     "segmenter.prompt_tokens.",
     "segmenter.pointer_projection.",
     "segmenter.no_object_pointer",
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where weights go, and in which form."""
+
+    device: torch.device
+    dtype: torch.dtype
+    attention: str = "sdpa"
+
+
 def load_model(
-    folder: Path, config: Sa2vaConfig, device: torch.device, dtype: torch.dtype, attention: str
+    folder: Path, config: Sa2vaConfig, placement: Placement, sam2_weights: Path | None = None
 ) -> Sa2vaModel:
     """Build the model on no device, then put each tensor where it belongs.
+
+    `sam2_weights` is a SAM 2.0 Hiera-L file whose mask decoder makes a plain checkpoint one with
+    two decoders.
 
     Host memory holds no more than the file being read. Raises CheckpointError, naming the tensor,
     for anything missing, unknown or of another shape, before the first byte of weights is read.
     """
     inventory = read_inventory(folder)
-    model = meta_model(config, attention)
-    check_inventory(inventory, model)
+    if sam2_weights is not None:
+        inventory = with_original_decoder(inventory, sam2_weights)
+    two_decoders = any(name.startswith(MODIFIED_DECODER) for name in inventory)
+    keys = KeyMap(two_decoders=two_decoders)
+    model = meta_model(replace(config, two_decoders=two_decoders), placement.attention)
+    check_inventory(inventory, model, keys)
     try:
-        for name, weight in _read_weights(inventory):
+        for name, weight in _read_weights(inventory, keys):
             precise = name.startswith(PRECISE_PARTS)
-            _assign(model, name, weight.to(device, torch.float32 if precise else dtype))
+            dtype = torch.float32 if precise else placement.dtype
+            _assign(model, name, weight.to(placement.device, dtype))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The weights in {folder} cannot be read: {error}.", hint="download them again"
         ) from error
-    model.restore_computed_buffers(device)
+    model.restore_computed_buffers(placement.device)
     return model.requires_grad_(False)
 
 
-def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module) -> None:
+def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module, keys: KeyMap) -> None:
     """Names and shapes of a checkpoint must be exactly those of the model."""
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     for published, info in inventory.items():
-        where = target(published)
+        where = keys.target(published)
         if where is None:
             raise CheckpointError(
                 f"Unknown tensor {published!r} in {info.file.name}.",
@@ -62,7 +88,7 @@ def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module) -> None:
             )
         for name in where.names:
             found[name] = (_part_shape(info.shape, len(where.names)), published)
-    _report_missing(expected.keys() - found.keys())
+    _report_missing(expected.keys() - found.keys(), keys)
     for name, (shape, published) in found.items():
         if name not in expected:
             raise CheckpointError(
@@ -72,16 +98,52 @@ def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module) -> None:
         if shape != expected[name]:
             raise CheckpointError(
                 f"Tensor {published!r} has the shape {inventory[published].shape}; "
-                f"config.json makes it {_whole_shape(expected[name], published)}.",
+                f"config.json makes it {_whole_shape(expected[name], keys.target(published))}.",
                 hint="is config.json the one that belongs to these weights?",
             )
 
 
-def published_state_dict(model: nn.Module) -> dict[str, Tensor]:
+def with_original_decoder(
+    inventory: dict[str, TensorInfo], sam2_weights: Path
+) -> dict[str, TensorInfo]:
+    """The tensors of a plain checkpoint and of SAM 2's own decoder, named as Sa2VA-i names them.
+
+    The file may use the original names of SAM 2 or those of transformers. Raises CheckpointError
+    if there is no mask decoder in it.
+    """
+    if any(name.startswith(MODIFIED_DECODER) for name in inventory):
+        raise CheckpointError(
+            "This checkpoint has the original SAM 2 decoder already.",
+            hint="leave --sam2-weights out",
+        )
+    if not sam2_weights.is_file():
+        raise CheckpointError(f"No file {sam2_weights}.", hint="give a safetensors file of SAM 2.0")
+    keys = KeyMap(two_decoders=True)
+    original: dict[str, TensorInfo] = {}
+    for name, info in read_header(sam2_weights).items():
+        if name.startswith("sam_mask_decoder."):
+            original[ORIGINAL_DECODER + name.removeprefix("sam_mask_decoder.")] = info
+        elif name.startswith("mask_decoder."):
+            ours = TRACKING_DECODER + name.removeprefix("mask_decoder.")
+            original[keys.published_name(ours)[0]] = info
+    if not original:
+        raise CheckpointError(
+            f"{sam2_weights} holds no mask decoder of SAM 2.",
+            hint="give sam2-hiera-large (SAM 2.0) as safetensors",
+        )
+    renamed = {
+        name.replace(ORIGINAL_DECODER, MODIFIED_DECODER, 1): info
+        for name, info in inventory.items()
+    }
+    return renamed | original
+
+
+def published_state_dict(model: Sa2vaModel) -> dict[str, Tensor]:
     """Our weights under their published names, for writing a checkpoint."""
+    keys = KeyMap(two_decoders=model.config.two_decoders)
     parts: dict[str, dict[int, Tensor]] = {}
     for name, weight in model.state_dict().items():
-        published, part = published_name(name)
+        published, part = keys.published_name(name)
         parts.setdefault(published, {})[part or 0] = weight
     return {
         name: torch.cat([found[part] for part in sorted(found)]) if len(found) > 1 else found[0]
@@ -89,7 +151,7 @@ def published_state_dict(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _read_weights(inventory: dict[str, TensorInfo]) -> Iterator[tuple[str, Tensor]]:
+def _read_weights(inventory: dict[str, TensorInfo], keys: KeyMap) -> Iterator[tuple[str, Tensor]]:
     files: dict[Path, list[str]] = {}
     for published, info in inventory.items():
         files.setdefault(info.file, []).append(published)
@@ -101,9 +163,9 @@ def _read_weights(inventory: dict[str, TensorInfo]) -> Iterator[tuple[str, Tenso
         for path, names in files.items():
             with safe_open(str(path), framework="pt") as file:
                 for published in names:
-                    where = target(published)
+                    where = keys.target(published)
                     if where is not None and where.names:
-                        weight = file.get_tensor(published)
+                        weight = file.get_tensor(inventory[published].name)
                         yield from zip(where.names, weight.chunk(len(where.names)), strict=True)
                     bar.update(inventory[published].num_bytes)
 
@@ -117,10 +179,10 @@ def _assign(model: nn.Module, name: str, weight: Tensor) -> None:
         setattr(module, leaf, nn.Parameter(weight, requires_grad=False))
 
 
-def _report_missing(missing: set[str]) -> None:
+def _report_missing(missing: set[str], keys: KeyMap) -> None:
     if not missing:
         return
-    published = sorted({published_name(name)[0] for name in missing})
+    published = sorted({keys.published_name(name)[0] for name in missing})
     raise CheckpointError(
         f"{len(published)} tensors are missing in the checkpoint, the first is {published[0]!r}.",
         hint="the download may be incomplete, or config.json is of another model",
@@ -133,7 +195,6 @@ def _part_shape(shape: tuple[int, ...], parts: int) -> tuple[int, ...]:
     return (shape[0] // parts, *shape[1:])
 
 
-def _whole_shape(shape: tuple[int, ...], published: str) -> tuple[int, ...]:
-    where = target(published)
+def _whole_shape(shape: tuple[int, ...], where: Target | None) -> tuple[int, ...]:
     parts = len(where.names) if where else 1
     return (shape[0] * parts, *shape[1:]) if parts > 1 else shape

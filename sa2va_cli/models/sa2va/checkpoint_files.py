@@ -33,6 +33,7 @@ class TensorInfo:
     """One tensor as its file declares it."""
 
     file: Path
+    name: str  # in that file
     shape: tuple[int, ...]
     dtype: str  # safetensors' name: F32, BF16, …
     num_bytes: int
@@ -88,7 +89,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         try:
             header = json.loads(file.read(length))
             tensors = {
-                name: _tensor_info(path, entry)
+                name: _tensor_info(path, name, entry)
                 for name, entry in header.items()
                 if name != "__metadata__"
             }
@@ -155,10 +156,10 @@ def _check_index(folder: Path, inventory: dict[str, TensorInfo]) -> None:
         )
 
 
-def _tensor_info(path: Path, entry: dict[str, Any]) -> TensorInfo:
+def _tensor_info(path: Path, name: str, entry: dict[str, Any]) -> TensorInfo:
     start, end = entry["data_offsets"]
     shape = tuple(int(side) for side in entry["shape"])
-    return TensorInfo(path, shape, str(entry["dtype"]), end - start)
+    return TensorInfo(path, name, shape, str(entry["dtype"]), end - start)
 
 
 def _truncated(path: Path, why: str) -> CheckpointError:

@@ -116,6 +116,7 @@ class Sa2vaConfig:
     segmenter: SegmenterConfig
     template: str
     max_tiles: int  # 12 in every published model; upstream does not read it from config.json
+    two_decoders: bool = False  # Sa2VA-i; told by the checkpoint's tensors, not by config.json
 
 
 def load_config(folder: Path) -> Sa2vaConfig:

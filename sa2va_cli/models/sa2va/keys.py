@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass
 
 _SAM = "grounding_encoder.sam2_model."
-_DECODER = _SAM + "sam_mask_decoder."
 _MEMORY = _SAM + "memory_encoder."
 _VIT_LAYER = "vision_model.encoder.layers.{n}."
 _OUR_VIT_LAYER = "vision_encoder.encoder.layer.{n}."
 _TRUNK = _SAM + "image_encoder.trunk."
 _OUR_TRUNK = "segmenter.image_encoder.backbone."
+ORIGINAL_DECODER = _SAM + "sam_mask_decoder."
+MODIFIED_DECODER = _SAM + "sam_mask_decoder_modified."
 _OUR_DECODER = "segmenter.mask_decoder."
+TRACKING_DECODER = "segmenter.tracking_decoder."
 _OUR_MEMORY = "segmenter.memory_encoder."
 
 
@@ -28,18 +30,39 @@ def _mlp(published: str, ours: str, num_layers: int) -> list[tuple[str, str]]:
     ]
 
 
-def _decoder_attention() -> list[tuple[str, str]]:
+def _decoder(published: str, ours: str) -> list[tuple[str, str]]:
+    """The rows of a mask decoder."""
+    attentions = (
+        "layers.{n}.self_attn.",
+        "layers.{n}.cross_attn_token_to_image.",
+        "layers.{n}.cross_attn_image_to_token.",
+        "final_attn_token_to_image.",
+    )
+    renamed = {
+        **{f"transformer.{where}out_proj": f"transformer.{where}o_proj" for where in attentions},
+        **{
+            f"transformer.layers.{{n}}.norm{norm}": f"transformer.layers.{{n}}.layer_norm{norm}"
+            for norm in (1, 2, 3, 4)
+        },
+        "transformer.norm_final_attn": "transformer.layer_norm_final_attn",
+        "output_upscaling.0": "upscale_conv1",
+        "output_upscaling.1": "upscale_layer_norm",
+        "output_upscaling.3": "upscale_conv2",
+    }
+    mlps = {
+        "transformer.layers.{n}.mlp.": 2,
+        "output_hypernetworks_mlps.{n}.": 3,
+        "iou_prediction_head.": 3,
+        "pred_obj_score_head.": 3,
+    }
     return [
-        (
-            _DECODER + f"transformer.{where}out_proj.{{rest}}",
-            _OUR_DECODER + f"transformer.{where}o_proj.{{rest}}",
-        )
-        for where in (
-            "layers.{n}.self_attn.",
-            "layers.{n}.cross_attn_token_to_image.",
-            "layers.{n}.cross_attn_image_to_token.",
-            "final_attn_token_to_image.",
-        )
+        *((f"{published}{a}.{{rest}}", f"{ours}{b}.{{rest}}") for a, b in renamed.items()),
+        *(
+            row
+            for name, layers in mlps.items()
+            for row in _mlp(published + name, ours + name, layers)
+        ),
+        (published + "{rest}", ours + "{rest}"),
     ]
 
 
@@ -81,33 +104,18 @@ RENAMED: list[tuple[str, str]] = [
         _SAM + "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
         "segmenter.prompt_tokens.position_matrix",
     ),
-    # SAM 2: mask decoder
-    *_decoder_attention(),
-    *_mlp(
-        _DECODER + "transformer.layers.{n}.mlp.", _OUR_DECODER + "transformer.layers.{n}.mlp.", 2
-    ),
+    # SAM 2: masks as prompts, which only Sa2VA-i uses
+    (_SAM + "mask_downsample.{rest}", "segmenter.mask_prompt.downsample.{rest}"),
     *(
         (
-            _DECODER + f"transformer.layers.{{n}}.norm{norm}.{{rest}}",
-            _OUR_DECODER + f"transformer.layers.{{n}}.layer_norm{norm}.{{rest}}",
+            _SAM + f"sam_prompt_encoder.mask_downscaling.{number}.{{rest}}",
+            f"segmenter.mask_prompt.network.{name}.{{rest}}",
         )
-        for norm in (1, 2, 3, 4)
+        for number, name in enumerate(
+            ("conv1", "layer_norm1", "", "conv2", "layer_norm2", "", "conv3")
+        )
+        if name
     ),
-    (
-        _DECODER + "transformer.norm_final_attn.{rest}",
-        _OUR_DECODER + "transformer.layer_norm_final_attn.{rest}",
-    ),
-    (_DECODER + "output_upscaling.0.{rest}", _OUR_DECODER + "upscale_conv1.{rest}"),
-    (_DECODER + "output_upscaling.1.{rest}", _OUR_DECODER + "upscale_layer_norm.{rest}"),
-    (_DECODER + "output_upscaling.3.{rest}", _OUR_DECODER + "upscale_conv2.{rest}"),
-    *_mlp(
-        _DECODER + "output_hypernetworks_mlps.{n}.",
-        _OUR_DECODER + "output_hypernetworks_mlps.{n}.",
-        3,
-    ),
-    *_mlp(_DECODER + "iou_prediction_head.", _OUR_DECODER + "iou_prediction_head.", 3),
-    *_mlp(_DECODER + "pred_obj_score_head.", _OUR_DECODER + "pred_obj_score_head.", 3),
-    (_DECODER + "{rest}", _OUR_DECODER + "{rest}"),
     # SAM 2: memory
     (_SAM + "memory_attention.{rest}", "segmenter.memory_attention.{rest}"),
     *(
@@ -149,6 +157,13 @@ RENAMED: list[tuple[str, str]] = [
     (_SAM + "maskmem_tpos_enc", "segmenter.memory_time_embedding"),
 ]
 
+_ONE_DECODER = _decoder(ORIGINAL_DECODER, _OUR_DECODER)
+# Sa2VA-i: Sa2VA's own decoder beside the original one of SAM 2.
+_TWO_DECODERS = [
+    *_decoder(MODIFIED_DECODER, _OUR_DECODER),
+    *_decoder(ORIGINAL_DECODER, TRACKING_DECODER),
+]
+
 # One published tensor -> three of ours, cut along its first dimension.
 SPLIT: tuple[str, tuple[str, str, str]] = (
     _VIT_LAYER + "attn.qkv.{rest}",
@@ -159,11 +174,14 @@ SPLIT: tuple[str, tuple[str, str, str]] = (
     ),
 )
 
-# Published, but never used to answer: what only clicks, boxes and mask prompts of SAM 2 need.
+# Published, but never used to answer: what only clicks and boxes of SAM 2 need.
 DROPPED: list[str] = [
     _SAM + "no_mem_pos_enc",
-    _SAM + "mask_downsample.{rest}",
     _SAM + "sam_prompt_encoder.point_embeddings.{n}.weight",
+]
+# Dropped, too, where there is one decoder only: masks as prompts are for the original one.
+DROPPED_WITH_ONE_DECODER: list[str] = [
+    _SAM + "mask_downsample.{rest}",
     _SAM + "sam_prompt_encoder.mask_downscaling.{rest}",
 ]
 
@@ -175,28 +193,36 @@ class Target:
     names: tuple[str, ...]  # empty: dropped
 
 
-def target(published: str) -> Target | None:
-    """Our names for a published tensor; None if no row knows it."""
-    for pattern in DROPPED:
-        if _match(pattern, published):
-            return Target(())
-    if found := _match(SPLIT[0], published):
-        return Target(tuple(_fill(ours, found) for ours in SPLIT[1]))
-    for pattern, ours in RENAMED:
-        if found := _match(pattern, published):
-            return Target((_fill(ours, found),))
-    return None
+class KeyMap:
+    """The table for one kind of checkpoint: with one mask decoder, or with two (Sa2VA-i)."""
 
+    def __init__(self, *, two_decoders: bool) -> None:
+        self.two_decoders = two_decoders
+        self._dropped = DROPPED + ([] if two_decoders else DROPPED_WITH_ONE_DECODER)
+        decoders = _TWO_DECODERS if two_decoders else _ONE_DECODER
+        self._renamed = [*decoders, *RENAMED]
 
-def published_name(ours: str) -> tuple[str, int | None]:
-    """The published name of one of our tensors, and which third of it ours is (None: all of it)."""
-    for part, pattern in enumerate(SPLIT[1]):
-        if found := _match(pattern, ours):
-            return _fill(SPLIT[0], found), part
-    for published, pattern in RENAMED:
-        if found := _match(pattern, ours):
-            return _fill(published, found), None
-    raise KeyError(ours)
+    def target(self, published: str) -> Target | None:
+        """Our names for a published tensor; None if no row knows it."""
+        for pattern in self._dropped:
+            if _match(pattern, published):
+                return Target(())
+        if found := _match(SPLIT[0], published):
+            return Target(tuple(_fill(ours, found) for ours in SPLIT[1]))
+        for pattern, ours in self._renamed:
+            if found := _match(pattern, published):
+                return Target((_fill(ours, found),))
+        return None
+
+    def published_name(self, ours: str) -> tuple[str, int | None]:
+        """The published name of one of our tensors, and which third of it ours is (None: all)."""
+        for part, pattern in enumerate(SPLIT[1]):
+            if found := _match(pattern, ours):
+                return _fill(SPLIT[0], found), part
+        for published, pattern in self._renamed:
+            if found := _match(pattern, ours):
+                return _fill(published, found), None
+        raise KeyError(ours)
 
 
 def _match(pattern: str, name: str) -> re.Match[str] | None:

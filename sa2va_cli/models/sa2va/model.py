@@ -23,7 +23,11 @@ class Sa2vaModel(nn.Module):
         # runs a flash kernel of its own.
         self.language_model = build_language_model(config.language, "sdpa")
         self.seg_bridge = SegBridge(config.language.hidden_size, config.segmenter.hidden_size)
-        self.segmenter = Segmenter(config.segmenter, "sdpa" if attention != "eager" else attention)
+        self.segmenter = Segmenter(
+            config.segmenter,
+            "sdpa" if attention != "eager" else attention,
+            two_decoders=config.two_decoders,
+        )
 
     def visual_tokens(self, pixel_values: Tensor) -> Tensor:
         """(tiles, 3, side, side) -> (tiles, tokens_per_tile, D)."""

@@ -10,20 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from transformers import DynamicCache
 
 from sa2va_cli.models.sa2va.generation import MAX_NEW_TOKENS, EncodedPrompt, GeneratedAnswer
-from sa2va_cli.models.sa2va.predictor import (
-    PROMPTED_FRAMES,
-    ImageLike,
-    Sa2VA,
-    VideoAnswers,
-    as_rgb,
-)
+from sa2va_cli.models.sa2va.predictor import ImageLike, Sa2VA, as_rgb
 from sa2va_cli.models.sa2va.preprocess import frame_tile, image_tiles
 from sa2va_cli.models.sa2va.questions import SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.video import VideoAnswers
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+
+PROMPTED_FRAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ class PlainEngine:
             generated = self._generate(question, see_video(self.fast._tile_tokens(tiles)))
             answers.append(self._answer(generated))
             for prompt in self.fast._prompt_embeddings([generated]):
-                tracker = Tracker(self.fast.model.segmenter, prompt[None])
-                tracks.append([*self._track(pictures, tracker)])
+                tracks.append([*self._track(pictures, prompt[None])])
         return VideoAnswers(answers, (_side_by_side(step) for step in zip(*tracks, strict=True)))
 
     def _answer_image_question(self, image: ImageLike, question: Question) -> Prediction:
@@ -71,14 +68,17 @@ class PlainEngine:
         frames = (_side_by_side(objects),) if objects else ()
         return Prediction(self._answer(generated), frames)
 
-    def _track(self, pictures: list[Image.Image], tracker: Tracker) -> Iterator[FrameMasks]:
+    def _track(self, pictures: list[Image.Image], prompt: Tensor) -> Iterator[FrameMasks]:
+        segmenter = self.fast.model.segmenter
+        tracker = Tracker(segmenter)
         for frame_idx, picture in enumerate(pictures):
             features = self.fast._features(picture, video=True)
             if frame_idx < PROMPTED_FRAMES:
-                features = self.fast._features(picture, video=True)  # again, to encode its memory
-                decoded = tracker.prompt_frame(features)
+                decoded = segmenter.decode_prompts(features, prompt)
+                again = self.fast._features(picture, video=True)  # to encode its memory
+                tracker.condition(frame_idx, again, decoded)
             else:
-                decoded = tracker.track_frame(features)
+                decoded = tracker.track_frame(frame_idx, features)
             yield self.fast._frame_masks(frame_idx, decoded, pictures[0].size)
 
     def _answer(self, generated: GeneratedAnswer) -> Answer:

@@ -1,8 +1,8 @@
 """`Sa2VA`: pictures and sentences in, text and masks out. Device and dtype are decided here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
-from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
-from sa2va_cli.models.sa2va.checkpoint import load_model
+from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
@@ -36,14 +36,13 @@ from sa2va_cli.models.sa2va.questions import (
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
-from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question
+from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.chat import Conversation
 
-PROMPTED_FRAMES = 5  # what the language model sees of a video, and what gets its prompt
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
 
 ImageLike = Image.Image | np.ndarray
@@ -74,8 +73,12 @@ class Sa2VA:
         attention: str = "auto",
         revision: str | None = None,
         local_files_only: bool = False,
+        sam2_weights: Path | None = None,
     ) -> "Sa2VA":
         """Load a folder, a hub model (`ByteDance/Sa2VA-4B`) or the built-in `demo`.
+
+        `sam2_weights`, a SAM 2.0 Hiera-L safetensors file, adds the decoder that the video mode
+        sa2va-i needs to a checkpoint that lacks it.
 
         Raises CheckpointError for anything wrong with the checkpoint and UsageError for a device,
         dtype or attention that cannot be had.
@@ -86,7 +89,8 @@ class Sa2VA:
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
         config = load_config(source.folder)
         tokenizer = Tokenizer(source.folder)
-        model = load_model(source.folder, config, chosen_device, chosen_dtype, implementation)
+        placement = Placement(chosen_device, chosen_dtype, implementation)
+        model = load_model(source.folder, config, placement, sam2_weights)
         return cls(model, tokenizer, source.revision)
 
     @property
@@ -164,47 +168,67 @@ class Sa2VA:
 
     @torch.inference_mode()
     def answer_video(
-        self, frames: Iterable[ImageLike], questions: Sequence[Question]
-    ) -> "VideoAnswers":
+        self,
+        frames: Iterable[ImageLike],
+        questions: Sequence[Question],
+        options: VideoOptions | None = None,
+        num_frames: int | None = None,
+    ) -> VideoAnswers:
         """Answer several questions about one video; masks stream from the result.
 
-        Frames are taken from the iterable one by one, as masks are asked for. Raises UsageError
-        for a video without frames.
+        Frames are taken one by one, as masks are asked for. With uniform key frames they are
+        iterated twice, and `num_frames` tells how many there are (or `len(frames)` does). Raises
+        UsageError for a video without frames, and for a mode that the checkpoint cannot do.
         """
-        upcoming = (as_rgb(frame) for frame in frames)
-        first = list(islice(upcoming, PROMPTED_FRAMES))
-        if not first:
-            raise UsageError("The video has no frames.", hint="check that the file plays")
+        options = self._video_options(options or VideoOptions())
+        if num_frames is None and isinstance(frames, Sized):
+            num_frames = len(frames)
+        keys = pick_key_frames(Pictures(frames), options, num_frames)
         side = self.config.vision.image_size
-        tokens = self._tile_tokens([frame_tile(frame, side) for frame in first])
+        tokens = self._tile_tokens([frame_tile(picture, side) for picture in keys.pictures])
         answers, prompts = self._ask(questions, see_video(tokens))
-        masks = self._track(first, upcoming, prompts) if len(prompts) else iter(())
+        if not len(prompts):
+            return VideoAnswers(answers, iter(()))
+        size = keys.size
+        stream = MaskStream(
+            self.model.segmenter,
+            lambda picture: self._features(picture, video=True),
+            prompts,
+            consistent=options.mode == "sa2va-i",
+        )
+        masks = (self._frame_masks(index, decoded, size) for index, decoded in stream.run(keys))
         return VideoAnswers(answers, masks)
 
-    def _track(
-        self, first: list[Image.Image], upcoming: Iterator[Image.Image], prompts: Tensor
-    ) -> Iterator[FrameMasks]:
-        size = first[0].size
-        tracker = Tracker(self.model.segmenter, prompts)
-        for frame_idx, frame in enumerate(chain(first, upcoming)):
-            with torch.inference_mode():
-                features = self._features(frame, video=True)
-                prompted = frame_idx < PROMPTED_FRAMES
-                step = tracker.prompt_frame if prompted else tracker.track_frame
-                masks = self._frame_masks(frame_idx, step(features), size)
-            yield masks
+    def _video_options(self, options: VideoOptions) -> VideoOptions:
+        """The options with "auto" decided, and what follows from the mode."""
+        consistent = (
+            self.config.two_decoders if options.mode == "auto" else options.mode == "sa2va-i"
+        )
+        if consistent and not self.config.two_decoders:
+            raise UsageError(
+                "This checkpoint cannot run --video-mode sa2va-i: it has one mask decoder.",
+                hint="use a Sa2VA-i checkpoint, or give the original SAM 2 weights with "
+                "--sam2-weights",
+            )
+        if consistent:  # its key frames are always spread over the clip
+            return replace(options, mode="sa2va-i", key_sampling="uniform")
+        return replace(options, mode="sa2va")
 
     def chat(
-        self, image: ImageLike | None = None, video: Iterable[ImageLike] | None = None
+        self,
+        image: ImageLike | None = None,
+        video: Iterable[ImageLike] | None = None,
+        options: VideoOptions | None = None,
     ) -> "Conversation":
         """A conversation about an image, a video, or neither; the picture is looked at once.
 
         A video is iterated again for every answer with masks: give a list, or anything that can
-        be. Raises UsageError for a generator, and when both an image and a video are given.
+        be, with a length if its key frames are to be uniform. Raises UsageError for a generator,
+        for both an image and a video, and for a mode that the checkpoint cannot do.
         """
         from sa2va_cli.models.sa2va.chat import start  # it builds on this class
 
-        return start(self, image, video)
+        return start(self, image, video, self._video_options(options or VideoOptions()))
 
     def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
         """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
@@ -260,19 +284,14 @@ class Sa2VA:
         )
 
 
-class VideoAnswers:
-    """Answers about a video, there at once, and its masks, frame by frame.
+class Pictures:
+    """Frames of any kind as RGB pictures, as often as the frames themselves can be iterated."""
 
-    Iterating yields one FrameMasks a frame with all N objects of all answers, in order; nothing if
-    no answer has a [SEG]. It can be iterated once.
-    """
+    def __init__(self, frames: Iterable[ImageLike]) -> None:
+        self._frames = frames
 
-    def __init__(self, answers: list[Answer], masks: Iterator[FrameMasks]) -> None:
-        self.answers = answers
-        self._masks = masks
-
-    def __iter__(self) -> Iterator[FrameMasks]:
-        return self._masks
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (as_rgb(frame) for frame in self._frames)
 
 
 def split_objects(frame: FrameMasks, answers: Sequence[Answer]) -> list[FrameMasks]:

@@ -1,18 +1,26 @@
 """SAM 2's image part, prompted by language: features and prompt embeddings in, masks out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
-from transformers.models.sam2.modeling_sam2 import Sam2FeedForward, Sam2MaskDecoder
+from transformers.models.sam2.configuration_sam2 import (
+    Sam2MaskDecoderConfig,
+    Sam2PromptEncoderConfig,
+)
+from transformers.models.sam2.modeling_sam2 import (
+    Sam2FeedForward,
+    Sam2MaskDecoder,
+    Sam2MaskEmbedding,
+)
 
 from sa2va_cli.models.sa2va.config import SegmenterConfig
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures, ImageEncoder
 from sa2va_cli.models.sa2va.memory import MemoryAttention, build_memory_encoder
 
 NUM_MEMORIES = 7  # one slot for prompted frames, six for the frames just before
+NO_OBJECT = -1024.0  # logit of every pixel where SAM 2 says that the object is absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +62,23 @@ class PromptTokens(nn.Module):
 class Segmenter(nn.Module):
     """SAM 2.0 with a third sparse prompt token: the language embedding.
 
-    Two decodings exist: `decode_prompts` for frames that get a language prompt, and
-    `decode_tracked` for frames whose features have gone through memory attention.
+    Frames that get a language prompt go through `decode_prompts`, frames whose features have gone
+    through memory attention through `decode_tracked`. A plain checkpoint has one decoder for both;
+    a Sa2VA-i checkpoint keeps the original SAM 2 decoder for tracking, and for masks as prompts.
     """
 
-    def __init__(self, config: SegmenterConfig, attention: str) -> None:
+    def __init__(self, config: SegmenterConfig, attention: str, *, two_decoders: bool) -> None:
         super().__init__()
         self.config = config
         width = config.hidden_size
         self.image_encoder = ImageEncoder(config, attention)
         self.prompt_tokens = PromptTokens(width)
         self.mask_decoder = Sam2MaskDecoder(mask_decoder_config(config, attention))
+        self.tracking_decoder: Sam2MaskDecoder | None = None
+        self.mask_prompt: MaskPrompt | None = None
+        if two_decoders:
+            self.tracking_decoder = Sam2MaskDecoder(mask_decoder_config(config, attention))
+            self.mask_prompt = MaskPrompt(config)
         self.memory_attention = MemoryAttention(config)
         self.memory_encoder = build_memory_encoder(config, attention)
         self.pointer_projection = Sam2FeedForward(width, width, width, num_layers=3)
@@ -75,40 +89,57 @@ class Segmenter(nn.Module):
         )
 
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
-        """(T, 3, size, size) -> features, the fine ones through the decoder's convolutions."""
-        features = self.image_encoder(sam_pixel_values)
-        return FrameFeatures(
-            coarse=features.coarse,
-            middle=self.mask_decoder.conv_s1(features.middle.float()),
-            fine=self.mask_decoder.conv_s0(features.fine.float()),
-        )
+        """(T, 3, size, size) -> the feature pyramid of T frames."""
+        return self.image_encoder(sam_pixel_values)
 
     def decode_prompts(self, features: FrameFeatures, prompt_embeddings: Tensor) -> DecodedMasks:
         """Features of one frame and (N, 1, C) prompts -> masks of N objects in that frame."""
         empty = self.prompt_tokens.empty(len(prompt_embeddings))
         sparse = torch.cat((empty, prompt_embeddings), dim=1)[None]  # (1, N, 3, C)
         coarse = features.coarse + self.no_memory_embedding.view(1, -1, 1, 1)
-        return self._decode(coarse, features, sparse)
+        return self._best_of_three(self.mask_decoder, coarse, features, sparse)
 
-    def decode_tracked(self, coarse: Tensor, features: FrameFeatures) -> DecodedMasks:
-        """(N, C, h, w) conditioned on each object's memory, and the frame's fine levels."""
+    def decode_tracked(
+        self, coarse: Tensor, features: FrameFeatures, *, original: bool
+    ) -> DecodedMasks:
+        """(N, C, h, w) conditioned on each object's memory, and the frame's fine levels.
+
+        `original` takes the second decoder, with SAM 2's own rule for absent objects.
+        """
         sparse = self.prompt_tokens.empty(len(coarse))[:, None]  # (N, 1, 2, C)
-        expanded = FrameFeatures(
-            coarse=coarse,
-            middle=features.middle.expand(len(coarse), -1, -1, -1),
-            fine=features.fine.expand(len(coarse), -1, -1, -1),
-        )
-        return self._decode(coarse, expanded, sparse)
+        if not original:
+            return self._best_of_three(self.mask_decoder, coarse, features, sparse)
+        decoded = self._best_of_three(self._original_decoder, coarse, features, sparse)
+        absent = decoded.object_logits[:, None, None] <= 0
+        return replace(decoded, mask_logits=decoded.mask_logits.masked_fill(absent, NO_OBJECT))
 
-    def _decode(self, coarse: Tensor, features: FrameFeatures, sparse: Tensor) -> DecodedMasks:
-        coarse = coarse.float()  # the decoder is kept in float32, see checkpoint.PRECISE_PARTS
-        masks, ious, tokens, object_logits = self.mask_decoder(
-            image_embeddings=coarse,
-            image_positional_embeddings=self.prompt_tokens.image_positions(coarse),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=self.prompt_tokens.no_mask.view(1, -1, 1, 1),
-            multimask_output=True,
-            high_resolution_features=[features.fine, features.middle],
+    def mask_pointers(self, masks: Tensor, features: FrameFeatures) -> Tensor:
+        """(N, size, size) bool masks given for a frame -> (N, C) object pointers.
+
+        The original decoder reads each mask as its dense prompt; of its answer only the pointer of
+        the single-mask token is used.
+        """
+        assert self.mask_prompt is not None
+        dense = self.mask_prompt(masks[:, None].float())
+        sparse = self.prompt_tokens.empty(len(masks))[:, None]
+        _, _, tokens, object_logits = self._run(
+            self._original_decoder, features.coarse, features, sparse, dense, multimask=False
+        )
+        pointers = self.pointer_projection(tokens[:, 0, 0])
+        there = (object_logits.flatten() > 0) & masks.flatten(1).any(dim=1)
+        return torch.where(there[:, None], pointers, self.no_object_pointer)
+
+    @property
+    def _original_decoder(self) -> Sam2MaskDecoder:
+        assert self.tracking_decoder is not None, "the predictor checks that there are two"
+        return self.tracking_decoder
+
+    def _best_of_three(
+        self, decoder: Sam2MaskDecoder, coarse: Tensor, features: FrameFeatures, sparse: Tensor
+    ) -> DecodedMasks:
+        no_mask = self.prompt_tokens.no_mask.view(1, -1, 1, 1)
+        masks, ious, tokens, object_logits = self._run(
+            decoder, coarse, features, sparse, no_mask, multimask=True
         )
         best = ious.flatten(0, 1).argmax(dim=1)  # (N,)
         each = torch.arange(len(best), device=best.device)
@@ -122,6 +153,46 @@ class Segmenter(nn.Module):
             object_logits=object_logits,
             pointers=pointers,
         )
+
+    def _run(  # noqa: PLR0913  what a mask decoder takes
+        self,
+        decoder: Sam2MaskDecoder,
+        coarse: Tensor,
+        features: FrameFeatures,
+        sparse: Tensor,
+        dense: Tensor,
+        *,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Masks (B, P, M, side, side), IoUs (B, P, M), tokens (B, P, M, C), object logits.
+
+        B pictures with P objects each: one frame with all objects (1, N), or each object with
+        features of its own (N, 1). The decoder is float32, see `checkpoint.PRECISE_PARTS`.
+        """
+        batch = len(sparse)
+        coarse = coarse.float().expand(batch, -1, -1, -1)
+        middle = decoder.conv_s1(features.middle.float()).expand(batch, -1, -1, -1)
+        fine = decoder.conv_s0(features.fine.float()).expand(batch, -1, -1, -1)
+        return decoder(
+            image_embeddings=coarse,
+            image_positional_embeddings=self.prompt_tokens.image_positions(coarse),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            high_resolution_features=[fine, middle],
+        )
+
+
+class MaskPrompt(nn.Module):
+    """A mask as a dense prompt: (N, 1, size, size) of 0 and 1 -> (N, C, h, w)."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.network = Sam2MaskEmbedding(Sam2PromptEncoderConfig(hidden_size=config.hidden_size))
+
+    def forward(self, masks: Tensor) -> Tensor:
+        return self.network(self.downsample(masks))
 
 
 def mask_decoder_config(config: SegmenterConfig, attention: str) -> Sam2MaskDecoderConfig:

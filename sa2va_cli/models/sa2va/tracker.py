@@ -21,6 +21,7 @@ MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # mask probabilities as the memory enco
 class Remembered:
     """One frame in the bank."""
 
+    frame_idx: int
     memory: Tensor  # (N, hw, D)
     pointers: Tensor  # (N, C)
 
@@ -29,62 +30,63 @@ class Remembered:
 class _Pending:
     """A decoded frame whose memory nobody has asked for yet; the last frame's never is."""
 
+    frame_idx: int
     coarse: Tensor  # (1, C, h, w) plain features
     decoded: DecodedMasks
-    prompted: bool
 
 
 class Tracker:
-    """The state of N objects in one video."""
+    """The state of N objects in one video.
 
-    def __init__(self, segmenter: Segmenter, prompt_embeddings: Tensor) -> None:
-        """`prompt_embeddings`: (N, 1, C), one for each object."""
+    Conditioning frames, wherever they lie, are given first; the others are tracked in order.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, original: bool = False) -> None:
+        """`original`: track with SAM 2's own decoder and rules (Sa2VA-i)."""
         self._segmenter = segmenter
-        self._prompts = prompt_embeddings
+        self._original = original
         self._conditioning: list[Remembered] = []
         self._recent: deque[Remembered] = deque(maxlen=MAX_POINTER_DISTANCE)  # newest last
-        self._pending: list[_Pending] = []
+        self._pending: list[_Pending] = []  # conditioning frames, until a frame is tracked
+        self._newest: _Pending | None = None  # the tracked frame before
 
-    def prompt_frame(self, features: FrameFeatures) -> DecodedMasks:
-        """Decode a frame with the language prompts; it conditions all tracked frames."""
-        decoded = self._segmenter.decode_prompts(features, self._prompts)
-        self._pending.append(_Pending(features.coarse, decoded, prompted=True))
-        return decoded
+    def condition(self, frame_idx: int, features: FrameFeatures, decoded: DecodedMasks) -> None:
+        """A frame with known masks; all tracked frames remember it."""
+        self._pending.append(_Pending(frame_idx, features.coarse, decoded))
 
-    def track_frame(self, features: FrameFeatures) -> DecodedMasks:
+    def track_frame(self, frame_idx: int, features: FrameFeatures) -> DecodedMasks:
         """Decode the next frame from memory alone."""
-        self._remember_pending()
-        memory, positions, num_pointers = self._gather()
+        self._remember()
+        memory, positions, num_pointers = self._gather(frame_idx)
         coarse = self._segmenter.memory_attention(features.coarse, memory, positions, num_pointers)
-        decoded = self._segmenter.decode_tracked(coarse, features)
-        self._pending.append(_Pending(features.coarse, decoded, prompted=False))
+        decoded = self._segmenter.decode_tracked(coarse, features, original=self._original)
+        self._newest = _Pending(frame_idx, features.coarse, decoded)
         return decoded
 
-    def _remember_pending(self) -> None:
-        for frame in self._pending:
-            remembered = Remembered(self._encode(frame), frame.decoded.pointers)
-            (self._conditioning if frame.prompted else self._recent).append(remembered)
+    def _remember(self) -> None:
+        self._conditioning += [self._encode(frame) for frame in self._pending]
         self._pending.clear()
+        if self._newest is not None:
+            self._recent.append(self._encode(self._newest))
 
-    def _encode(self, frame: _Pending) -> Tensor:
-        """(N, hw, D), rounded to bfloat16 as the reference stores it, whatever the dtype."""
+    def _encode(self, frame: _Pending) -> Remembered:
+        """Its memory is rounded to bfloat16, as the reference stores it, whatever the dtype."""
         logits = upscale_logits(frame.decoded.mask_logits, self._segmenter.config.image_size)
         masks = (logits.sigmoid() * MEMORY_SCALE + MEMORY_BIAS)[:, None].to(frame.coarse.dtype)
         features = frame.coarse.expand(len(masks), -1, -1, -1)
         memory, _ = self._segmenter.memory_encoder(features, masks)
-        return memory.flatten(2).transpose(1, 2).to(torch.bfloat16)
+        cells = memory.flatten(2).transpose(1, 2).to(torch.bfloat16)  # (N, hw, D)
+        return Remembered(frame.frame_idx, cells, frame.decoded.pointers)
 
-    def _gather(self) -> tuple[Tensor, Tensor, int]:
+    def _gather(self, frame_idx: int) -> tuple[Tensor, Tensor, int]:
         """Memory (N, K, D), its key positions (K, D), and how many last cells are pointers."""
-        newest_first = list(self._recent)[::-1]
+        recent = [(frame_idx - frame.frame_idx, frame) for frame in reversed(self._recent)]
         spatial = [(frame.memory, NUM_MEMORIES - 1) for frame in self._conditioning]
-        spatial += [
-            (frame.memory, distance - 1)
-            for distance, frame in enumerate(newest_first[: NUM_MEMORIES - 1], start=1)
-        ]
-        pointers = torch.stack(
-            [frame.pointers for frame in (*self._conditioning, *newest_first)], dim=1
-        )  # (N, P, C)
+        spatial += [(f.memory, distance - 1) for distance, f in recent if distance < NUM_MEMORIES]
+        # Conditioning frames yet to come lend their memory, but not their pointers.
+        pointing = [frame for frame in self._conditioning if frame.frame_idx <= frame_idx]
+        pointing += [f for distance, f in recent if distance <= MAX_POINTER_DISTANCE]
+        pointers = torch.stack([frame.pointers for frame in pointing], dim=1)  # (N, P, C)
         times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
         dtype, size = times.dtype, self._segmenter.config.memory_size
         pointer_cells = pointers.to(dtype).unflatten(2, (-1, size)).flatten(1, 2)  # (N, P*C/D, D)

@@ -1,0 +1,67 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sa2va_cli.config import JobConfig, Prompt
+from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.inputs import find_inputs
+from sa2va_cli.runners.job import prepare
+from tests.jobs.runs import PROMPTS, job, results, run_job
+from tests.jobs.tiny import TinySource, write_pictures
+
+
+def ids(config: JobConfig, job_dir, stdin: bytes = b"") -> list[str]:
+    return [item.item_id for item in find_inputs(config, job_dir, io.BytesIO(stdin)).items]
+
+
+def test_what_jobs_have_written_is_no_input(tmp_path):
+    write_pictures(tmp_path / "photos", 2)
+    for job_dir in ("out", "photos/before"):
+        write_pictures(tmp_path / job_dir / "overlays", 1)
+        (tmp_path / job_dir / "job.sqlite").touch()
+    config = JobConfig(inputs=(str(tmp_path),))
+    assert ids(config, tmp_path / "out") == ["photos/00000.png", "photos/00001.png"]
+
+
+@pytest.mark.parametrize("inside", ["", "masks", "masks/00000.png"])
+def test_an_input_inside_the_output_is_refused(tmp_path, inside):
+    write_pictures(tmp_path / "out/masks", 1)
+    config = JobConfig(inputs=(str(tmp_path / "out" / inside),))
+    with pytest.raises(UsageError, match="lies in the output folder"):
+        ids(config, tmp_path / "out")
+
+
+def test_paths_come_from_standard_input_from_lists_and_from_manifests(tmp_path):
+    pictures = [str(path) for path in write_pictures(tmp_path / "in", 3)]
+    (tmp_path / "list").write_text(pictures[1] + "\n")
+    (tmp_path / "jobs.jsonl").write_text(f'{{"path": "{pictures[2]}", "prompts": ["a=b"]}}\n')
+    config = JobConfig(inputs=("-",), null=True, manifest=tmp_path / "jobs.jsonl")
+    found = find_inputs(config, tmp_path / "out", io.BytesIO(pictures[0].encode() + b"\0"))
+    prompts = {Path(item.path).name: item.prompts for item in found.items}
+    assert prompts == {"00000.png": (), "00002.png": (Prompt("a", "b"),)}
+    assert len(ids(JobConfig(files_from=tmp_path / "list"), tmp_path / "out")) == 1
+
+
+def test_a_file_without_prompts_needs_those_of_the_job(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    lines = '{"path": "in/00000.png", "prompts": ["a"]}\n{"path": "in/00001.png"}\n'
+    (tmp_path / "jobs.jsonl").write_text(lines)
+    config = job(tmp_path, inputs=(), prompts=(), manifest=tmp_path / "jobs.jsonl")
+    with pytest.raises(UsageError, match=r"00001\.png has no prompt"):
+        prepare(config, TinySource())
+    state = run_job(replace(config, prompts=PROMPTS, devices="cpu", runner="local"))
+    assert state.done == 2
+    answers = [len(item.answers) for item, _ in results(tmp_path / "out")]
+    assert answers == [1, 2], "its own prompts, or else those of the job"
+
+
+def test_nothing_given_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="There is nothing to annotate"):
+        ids(JobConfig(), tmp_path)
+
+
+def test_a_list_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="Cannot read"):
+        ids(JobConfig(files_from=tmp_path / "none"), tmp_path)
