@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-slow test-gpu clean
+DEMO ?= demo-out
+
+.PHONY: help setup demo lint format test test-slow test-gpu clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+demo: setup  ## draw pictures and videos, annotate them with the built-in model, say where to look
+	$(BIN)/python -m sa2va_cli.demo.draw $(DEMO)/input
+	$(BIN)/sa2va annotate --manifest $(DEMO)/input/manifest.jsonl --model demo \
+		--format coco,overlay,masks -o $(DEMO)/job
+	@echo "Look at $(DEMO)/job: overlays to see, COCO JSON to use. The truth: $(DEMO)/input/truth.json"
 
 lint: setup  ## style, complexity and types
 	$(BIN)/ruff check .

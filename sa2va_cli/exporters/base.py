@@ -58,7 +58,8 @@ class Exported:
 
     def text(self) -> str:
         """For people: `out/masks: 12 mask pictures`, and the notes below it."""
-        return "\n  ".join([f"{self.path}: {self.count} {self.unit}", *self.notes])
+        unit = self.unit.removesuffix("s") if self.count == 1 else self.unit
+        return "\n  ".join([f"{self.path}: {self.count} {unit}", *self.notes])
 
 
 class Exporter(Protocol):

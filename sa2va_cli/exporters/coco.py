@@ -42,7 +42,11 @@ class CocoExporter:
             for category in categories:
                 document.append("categories", category.to_json())
             count = document.counts["annotations"]
-        notes = (f"{videos} videos are not in {self.file_name}: use youtube-vis",) if videos else ()
+        notes = (
+            (f"videos left out: {videos}; youtube-vis, masks and video take them",)
+            if videos
+            else ()
+        )
         return Exported(path, count, "annotations", notes)
 
     def _append_image(

@@ -46,7 +46,7 @@ def images_of(results: ResultReader) -> Iterator[ItemResult]:
 def without_videos(results: ResultReader, exported: Exported) -> Exported:
     """The same, with a note when videos were left out."""
     videos = sum(item.kind == "video" for item in results.items())
-    note = (f"{videos} videos are left out: use youtube-vis or masks",) if videos else ()
+    note = (f"videos left out: {videos}; youtube-vis, masks and video take them",) if videos else ()
     return Exported(exported.path, exported.count, exported.unit, exported.notes + note)
 
 
@@ -99,7 +99,7 @@ def link_image(source: str, target: Path) -> bool:
 
 
 def missing_note(missing: int) -> tuple[str, ...]:
-    return (f"{missing} pictures are no longer where they were",) if missing else ()
+    return (f"pictures that are no longer where they were: {missing}",) if missing else ()
 
 
 def _digest(segments: tuple[str, ...]) -> bytes:

@@ -1,7 +1,8 @@
 """Labels on pictures: wrapped, elided, and placed where they cover each other least."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -9,6 +10,20 @@ from PIL import ImageDraw, ImageFont
 
 from sa2va_cli.exporters.palette import Colour, text_colour
 
+LATIN_END = "\u0250"  # Pillow's own font has the letters before it
+WIDE_FONTS = (  # most scripts first; Linux, macOS, Windows
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "SourceHanSansSC-Regular.otf",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "malgun.ttf",
+    "DejaVuSans.ttf",
+)
 ELLIPSIS = "…"
 MAX_LINES = 2
 STAY = 0.5  # how much better, in areas hidden, another place must be for a label to move
@@ -38,6 +53,15 @@ class LabelStyle:
             _font(size), max(2, size // 4), min(max(size * 14, width // 3), room), (height, width)
         )
 
+    def that_draws(self, text: str) -> "LabelStyle":
+        """The same, with a font of this machine for letters that Pillow's own does not have."""
+        if all(letter < LATIN_END or letter == ELLIPSIS for letter in text):
+            return self
+        path = _wide_font_path()
+        if path is None or not isinstance(self.font, ImageFont.FreeTypeFont):
+            return self  # such letters are drawn as boxes
+        return replace(self, font=ImageFont.truetype(path, self.font.size))
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -52,7 +76,9 @@ class Label:
 
     @classmethod
     def of(cls, text: str, suffix: str, colour: Colour, style: LabelStyle) -> "Label":
-        lines = wrap(printable(text), suffix, style)
+        text = printable(text)
+        style = style.that_draws(text)
+        lines = wrap(text, suffix, style)
         ascent, descent = _metrics(style.font)
         width = max(round(style.font.getlength(line)) for line in lines) + 2 * style.padding
         height = len(lines) * (ascent + descent) + style.padding
@@ -107,7 +133,8 @@ def find_place(
 
     def cost(place: Place) -> tuple[float, int]:
         stay = STAY if place.number == before else 0.0
-        return _hidden(label, place.corner, taken, others) - stay, place.number
+        hidden = _hidden(label, place.corner, taken, others, mask)
+        return hidden - stay, place.number
 
     return min(places, key=cost)
 
@@ -197,20 +224,38 @@ def _corners(label: Label, box: Box) -> list[Corner]:
 
 
 def _hidden(
-    label: Label, corner: Corner, taken: Sequence[Box], others: Sequence[np.ndarray]
+    label: Label,
+    corner: Corner,
+    taken: Sequence[Box],
+    others: Sequence[np.ndarray],
+    own: np.ndarray,
 ) -> float:
-    """How much a label here would hide, in its own areas; labels weigh more than objects."""
+    """How much a label here would hide, in its own areas: labels weigh most, then other
+    objects, then its own."""
     x, y = corner
     labels = sum(_overlap((x, y, label.width, label.height), box) for box in taken)
     window = (slice(y, y + label.height), slice(x, x + label.width))
     objects = sum(int(mask[window].sum()) for mask in others)
-    return (10 * labels + 2 * objects) / (label.width * label.height)
+    itself = int(own[window].sum())
+    return (10 * labels + 2 * objects + 0.4 * itself) / (label.width * label.height)
 
 
 def _overlap(a: Box, b: Box) -> int:
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)
+
+
+@cache
+def _wide_font_path() -> str | None:
+    """Where a font for most scripts lies; the search goes through all font folders."""
+    for name in WIDE_FONTS:
+        try:
+            font = ImageFont.truetype(name)
+        except OSError:
+            continue
+        return str(font.path)
+    return None
 
 
 def _font(size: int) -> Font:

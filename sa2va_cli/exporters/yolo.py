@@ -49,7 +49,9 @@ class YoloExporter:
             missing += not link_image(item.path, target)
             count, holes = count + 1, holes + filled
         _write_yaml(folder.path("yolo", "data.yaml"), categories)
-        notes = (f"{holes} objects have holes, which YOLO cannot say: filled",) if holes else ()
+        notes = (
+            (f"objects whose holes are filled, because YOLO has none: {holes}",) if holes else ()
+        )
         exported = Exported(folder.folder("yolo"), count, "label files", notes)
         return without_videos(results, _with_notes(exported, missing_note(missing)))
 

@@ -44,7 +44,7 @@ class YoutubeVisExporter:
             for category in categories:
                 document.append("categories", category.to_json())
             count = document.counts["annotations"]
-        notes = (f"{images} images are not in {self.file_name}: use coco",) if images else ()
+        notes = (f"images left out: {images}; coco takes them",) if images else ()
         return Exported(path, count, "tracks", notes)
 
 

@@ -88,11 +88,6 @@ def assert_alike(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert (ours != theirs).mean() <= 0.001
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="[SEG] states differ by rounding between a confirmed draft and token by token, so the "
-    "first item of a worker differs from later ones: results hang on the order of items",
-)
 def test_a_result_does_not_hang_on_what_was_asked_before(golden_checkpoint):
     model = Sa2VA.from_pretrained(str(golden_checkpoint), device="cpu")
     picture = load_image(str(CASES / "image_two_seg" / "image.png")).pixels

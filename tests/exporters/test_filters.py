@@ -71,6 +71,25 @@ def test_formats_are_named_once_and_checked_before_anything_is_written(photos, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"coco_segmentation": "bitmap"},
+        {"min_score": 1.5},
+        {"min_score": float("nan")},
+        {"min_presence": -0.1},
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(wrong):
+    with pytest.raises(UsageError, match="Hint"):
+        ExportOptions(**wrong)
+
+
+def test_no_format_at_all_is_a_usage_error():
+    with pytest.raises(UsageError, match="Unknown format ''"):
+        parse_formats(" , ")
+
+
 @pytest.mark.parametrize("name", EXPORTERS)
 def test_every_format_takes_results_without_items(make, tmp_path, name):
     exported = get_exporter(name).export(make.results([]), tmp_path)

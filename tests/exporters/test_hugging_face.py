@@ -74,7 +74,7 @@ def test_pictures_that_are_gone_have_no_row_and_are_told(photos, tmp_path):
     (tmp_path / "photos" / "a.jpg").unlink()
     exported = export_results(photos, ["parquet", "imagefolder"], tmp_path)
     assert [one.count for one in exported] == [3, 3]
-    assert all("1 pictures are no longer" in one.notes[0] for one in exported)
+    assert all("no longer where they were: 1" in one.notes[0] for one in exported)
 
 
 def test_imagefolder_rows_follow_thresholds(photos, tmp_path):

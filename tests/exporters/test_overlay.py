@@ -102,6 +102,15 @@ def test_a_label_whose_score_does_not_fit_any_more_is_wrapped_and_not_elided():
     assert "…" not in "".join(wrap(f"{text} x", "0.97", style))
 
 
+def test_letters_of_other_scripts_are_drawn_with_a_font_that_has_them():
+    style = label_style().that_draws("Жλ")
+    if style.font.path == label_style().font.path:
+        pytest.skip("this machine has no font for it: they are drawn as boxes")
+    assert style.font.size == label_style().font.size
+    drawn = [bytes(style.font.getmask(letter)) for letter in "Жλ"]
+    assert drawn[0] != drawn[1]  # boxes would be alike
+
+
 def labels_of(pixels, colour):
     return (pixels == np.array(colour)).all(axis=-1)
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.exporters import export_results
+from sa2va_cli.masks import decode_rle
 
 TIMES = [0, 40, 80, 200, 210, 500]  # milliseconds: a variable frame rate
 SHAPE = (48, 65)  # an odd width
@@ -75,12 +76,16 @@ def test_browsers_can_play_it(source, tmp_path):
     assert head.index(b"moov") < head.index(b"mdat")  # it starts before it is loaded whole
 
 
-def test_objects_are_drawn_where_they_are(source, tmp_path):
-    _, path = export(source(), tmp_path / "out")
+def test_objects_are_drawn_where_they_are(source, tmp_path, make):
+    item, masks = source().results[0]
+    alone = [mask for mask in masks if mask.obj_id == 1]
+    results = make.results([(replace(item, objects=item.objects[:1]), alone)])
+    _, path = export(results, tmp_path / "out")
     _, first = frames(path)[0]
-    red, green, blue = first[20, 12].astype(int)  # inside the first object, on black
+    inside = decode_rle(alone[0].rle)
+    red, green, blue = first[:48, :65][inside].mean(axis=0)  # the source is black here
     assert red > green + 30 and red > blue + 30
-    assert first[5, 60].max() < 12
+    assert first[44, 60].max() < 12
 
 
 def test_colours_are_those_of_the_source(tmp_path, make):

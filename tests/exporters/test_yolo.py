@@ -40,7 +40,7 @@ def test_coordinates_are_parts_of_the_picture_and_classes_count_from_zero(photos
 
 def test_holes_are_filled_parts_are_joined_and_the_reader_is_told(photos, tmp_path):
     (exported,) = export_results(photos, ["yolo"], tmp_path)
-    assert "2 objects have holes" in exported.notes[0]
+    assert "holes are filled, because YOLO has none: 2" in exported.notes[0]
     points = np.array(lines(tmp_path, "b/a")[0].split()[1:], float).reshape(-1, 2) * (160, 120)
     scene = decode_rle(next(photos.masks("b/a.jpg")).rle).astype(np.uint8)
     outer, _ = cv2.findContours(scene, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -82,4 +82,4 @@ def test_category_names_are_data_in_the_yaml(make, tmp_path):
 def test_pictures_that_are_gone_are_told(photos, tmp_path):
     (tmp_path / "photos" / "a.jpg").unlink()
     (exported,) = export_results(photos, ["yolo"], tmp_path)
-    assert "1 pictures are no longer where they were" in exported.notes
+    assert "pictures that are no longer where they were: 1" in exported.notes

@@ -71,7 +71,7 @@ def test_an_object_under_the_threshold_is_no_track(clip, tmp_path):
 
 def test_images_are_left_out_and_the_reader_is_told(photos, tmp_path):
     (exported,) = export_results(photos, ["youtube-vis"], tmp_path)
-    assert "use coco" in exported.notes[0]
+    assert "images left out: 4" in exported.notes[0]
 
 
 def test_nothing_is_left_beside_the_file(clip, tmp_path):

@@ -100,6 +100,7 @@ def test_prompts_share_their_common_beginning_but_keep_a_token_each():
     assert shared_length([prompt([1, 2, 3]), prompt([1, 2, 3])]) == 2
     assert shared_length([prompt([1, 2, 3], shareable=1), prompt([1, 2, 3])]) == 1
     assert shared_length([prompt([1, 2, 3])]) == 0
+    assert shared_length([EncodedPrompt([1, 2, 3], torch.zeros(3, 4), 3, picture_end=2)]) == 2
 
 
 def test_an_answer_stops_at_a_stop_word_however_it_is_spelled(golden_model):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sa2va_cli import Sa2VA
@@ -122,3 +123,23 @@ def test_attention_is_never_eager(golden_model):
     parts = [m for m in golden_model.model.modules() if isinstance(m, PreTrainedModel)]
     assert parts and {part.config._attn_implementation for part in parts} == {"sdpa"}
     assert golden_model.model.segmenter.mask_decoder.config._attn_implementation == "sdpa"
+
+
+def test_the_number_of_threads_changes_no_bit(golden_model):
+    """Else one worker and four, which share the cores, would write different files."""
+    questions = [
+        Question("<image>Please segment the red circle and the green triangle."),
+        Question("<image>Please segment the cat."),
+    ]
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(golden_model.answer_image(PICTURE, questions))
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        for one, other in zip(result, results[0], strict=True):
+            assert one.answer == other.answer
+            assert one.frames[0].masks.tobytes() == other.frames[0].masks.tobytes()
+            assert one.frames[0].scores.tobytes() == other.frames[0].scores.tobytes()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -209,7 +208,7 @@ class VideoSubject:
         )
         stream = MaskStream(
             self._model.model.segmenter,
-            self._remembering(),
+            self._features_of,
             prompts,
             consistent=self._options.mode == "sa2va-i",
         )
@@ -217,20 +216,13 @@ class VideoSubject:
         for frame_idx, decoded in stream.run(keys):
             yield self._model._frame_masks(frame_idx, decoded, size)
 
-    def _remembering(self) -> Callable[[Image.Image], FrameFeatures]:
-        """Encodes the frames of one run; every run goes through them in the same order."""
-        numbers = count()
-
-        def encode(picture: Image.Image) -> FrameFeatures:
-            number = next(numbers)
-            if number in self._features:
-                return self._features[number]
-            features = self._model._features(picture, video=True)
-            if number < KEPT_FRAMES:
-                self._features[number] = features
-            return features
-
-        return encode
+    def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
+        if frame_idx in self._features:
+            return self._features[frame_idx]
+        features = self._model._features(picture, video=True)
+        if len(self._features) < KEPT_FRAMES:
+            self._features[frame_idx] = features
+        return features
 
 
 def start(

@@ -80,6 +80,8 @@ class Generator:
         self._read_and_verify(everything, [*answers, *heard], shared, cells, cache)
         while active := [answer for answer in answers if not answer.done]:
             self._step(active, cells, cache)
+        if any(answer.draft != tuple(answer.ids) for answer in answers):
+            answers = self._replay(everything, answers, heard, shared, cache)
         for prompt, answer in zip(prompts, answers, strict=True):
             self.drafts.learn(prompt.question, tuple(answer.ids))
         states = [aside.state for aside in heard if aside.state is not None]
@@ -87,6 +89,27 @@ class Generator:
         ends = torch.stack(states) if states else like.new_zeros(0, like.shape[1])
         logits = self._language_model.lm_head(ends).float()
         return [answer.finish(like) for answer in answers], logits
+
+    def _replay(
+        self,
+        everything: list[EncodedPrompt],
+        answers: list["_Answer"],
+        heard: list["_Aside"],
+        shared: int,
+        cache: DynamicCache,
+    ) -> list["_Answer"]:
+        """The pass that would have been, had the drafts been right.
+
+        Token by token, states come out the same but for rounding. Taking them from one pass over
+        the finished answers makes them the same to the last bit, whatever was asked before.
+        """
+        if not heard and not any(answer.seg_states for answer in answers):
+            return answers  # only text, which rounding does not touch
+        again = [_Answer(answer.row, answer.prompt_length, tuple(answer.ids)) for answer in answers]
+        cache.crop(shared - cache.get_seq_length())  # a negative number: so many cells go
+        cells = PackedCells(shared, everything[0].embeddings.device)
+        self._read_and_verify(everything, [*again, *heard], shared, cells, cache)
+        return [new if new.ids == old.ids else old for new, old in zip(again, answers, strict=True)]
 
     def converse(
         self, prompt: EncodedPrompt, kept: KeptCells, on_ids: Callable[[list[int]], None]
@@ -178,9 +201,12 @@ class Generator:
 
 
 def shared_length(prompts: list[EncodedPrompt]) -> int:
-    """How many tokens several prompts begin with; each keeps at least one of its own."""
+    """How many tokens the prompts begin with alike; each keeps at least one of its own.
+
+    One prompt alone shares its picture with what may be read behind it once more.
+    """
     if len(prompts) == 1:
-        return 0  # nobody to share with: one pass over the whole prompt
+        return min(prompts[0].picture_end, len(prompts[0].ids) - 1)
     limit = min(min(prompt.shareable, len(prompt.ids) - 1) for prompt in prompts)
     first = prompts[0].ids
     for index in range(limit):

@@ -32,8 +32,10 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, stages: tuple[Tensor, ...]) -> FrameFeatures:
         """Backbone stages (T, h, w, D), fine to coarse -> the three levels that are used."""
+        # As matrix products: the stages lie channels last already, and unlike the convolution
+        # these give the same bits for any number of threads.
         fine, middle, coarse, coarsest = (
-            conv(stage.permute(0, 3, 1, 2))
+            F.linear(stage, conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
             for stage, conv in zip(stages, reversed(self.convs), strict=True)
         )
         top_down = F.interpolate(coarsest.float(), scale_factor=2.0, mode="nearest")

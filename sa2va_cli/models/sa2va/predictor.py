@@ -192,7 +192,7 @@ class Sa2VA:
         size = keys.size
         stream = MaskStream(
             self.model.segmenter,
-            lambda picture: self._features(picture, video=True),
+            lambda _, picture: self._features(picture, video=True),
             prompts,
             consistent=options.mode == "sa2va-i",
         )

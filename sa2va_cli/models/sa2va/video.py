@@ -20,7 +20,7 @@ from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.results import Answer, FrameMasks, VideoOptions
 
-Encode = Callable[[Image.Image], FrameFeatures]
+Encode = Callable[[int, Image.Image], FrameFeatures]  # a frame, by its number and its picture
 CERTAIN = 10.0  # logits of a mask that is given, not guessed
 
 
@@ -106,13 +106,13 @@ class MaskStream:
             with torch.inference_mode():
                 decoded = known.pop(frame_idx, None)
                 if decoded is None:
-                    decoded = tracker.track_frame(frame_idx, self._encode(picture))
+                    decoded = tracker.track_frame(frame_idx, self._encode(frame_idx, picture))
             yield frame_idx, decoded
 
     def _condition(
         self, tracker: Tracker, frame_idx: int, picture: Image.Image, size: tuple[int, int]
     ) -> DecodedMasks:
-        features = self._encode(picture)
+        features = self._encode(frame_idx, picture)
         decoded = self._segmenter.decode_prompts(features, self._prompts)
         if self._consistent:
             decoded = self._as_given_masks(decoded, features, size)

@@ -1,0 +1,161 @@
+"""Videos of the demo world: shapes move, cross, hide behind bars and leave, with exact masks."""
+
+import math
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sa2va_cli.demo.phrases import Facts
+from sa2va_cli.demo.scenes import (
+    MIN_VISIBLE,
+    add_grain,
+    background,
+    facts_of,
+    picture_size,
+    place_things,
+)
+from sa2va_cli.demo.shapes import Thing, paint
+
+PROMPTED = 5  # frames that the language model sees
+BAR_WIDTH = (0.2, 0.42)  # part of the picture: the widest hide large things
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video and where everything is in each frame."""
+
+    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
+    things: tuple[Thing, ...]  # as they start
+    masks: np.ndarray  # (T, N, H, W) bool, visible pixels
+    in_view: tuple[int, ...]  # things seen well in all frames that the language model sees
+
+    @property
+    def facts(self) -> Facts:
+        """About everything that appears at any time, by its place in the first frame."""
+        return facts_of(self.things, self.frames[0], range(len(self.things)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Something that things hide behind. Pixels."""
+
+    across: bool  # a horizontal bar
+    start: int
+    stop: int
+    color: tuple[float, float, float]
+
+    def cover(self, canvas: np.ndarray, owners: np.ndarray) -> None:
+        area = np.s_[self.start : self.stop] if self.across else np.s_[:, self.start : self.stop]
+        canvas[area] = self.color
+        owners[area] = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How a thing moves. Pixels a frame."""
+
+    dx: float
+    dy: float
+    leaves: bool  # does not turn round at the border
+
+    def at(self, thing: Thing, time: int, width: int, height: int) -> Thing:
+        x, y = thing.x + self.dx * time, thing.y + self.dy * time
+        if not self.leaves:
+            x, y = _reflect(x, thing.radius, width), _reflect(y, thing.radius, height)
+        return replace(thing, x=x, y=y)
+
+
+def make_clip(seed: int, length: int, hurry: float = 1.0) -> Clip:
+    """The same video for the same arguments; things in a hurry hide within fewer frames."""
+    rng = random.Random(seed)
+    while True:
+        width, height = picture_size(rng)
+        things = place_things(rng, width, height, rng.choice((2, 3, 3, 4, 4, 5)))
+        pace = math.sqrt(width * height) * 0.024 * hurry
+        bars = _bars(rng, width, height)
+        paths = [_path(rng, thing, bars, pace) for thing in things]
+        clip = _film(rng, things, paths, bars, (length, width, height))
+        if clip.in_view:
+            return clip
+
+
+def _bars(rng: random.Random, width: int, height: int) -> list[Bar]:
+    bars = []
+    for _ in range(rng.choice((0, 1, 1, 1))):
+        across = rng.random() < 0.5
+        side = height if across else width
+        half = rng.uniform(*BAR_WIDTH) * side / 2
+        middle = rng.uniform(0.25, 0.75) * side
+        grey = rng.uniform(20, 160)
+        red, green, blue = (grey + rng.uniform(-25, 25) for _ in range(3))
+        bars.append(Bar(across, round(middle - half), round(middle + half), (red, green, blue)))
+    return bars
+
+
+def _path(rng: random.Random, thing: Thing, bars: list[Bar], pace: float) -> Path:
+    """A third stand still; most of the others head for a bar, if there is one."""
+    speed = rng.uniform(0.4, 1.6) * pace
+    angle = rng.uniform(0, 2 * math.pi)
+    dx, dy = speed * math.cos(angle), speed * math.sin(angle)
+    if rng.random() < 0.3:
+        return Path(0.0, 0.0, False)
+    if bars and rng.random() < 0.7:
+        bar = rng.choice(bars)
+        middle = (bar.start + bar.stop) / 2
+        if bar.across:
+            dx, dy = dx * 0.3, speed if thing.y < middle else -speed
+        else:
+            dx, dy = speed if thing.x < middle else -speed, dy * 0.3
+    return Path(dx, dy, rng.random() < 0.25)
+
+
+def _reflect(value: float, radius: float, side: int) -> float:
+    """A place that runs to and fro between the borders."""
+    low, high = 0.6 * radius, side - 0.6 * radius
+    span = high - low
+    inside = (value - low) % (2 * span)
+    return low + (inside if inside <= span else 2 * span - inside)
+
+
+def _film(
+    rng: random.Random,
+    things: tuple[Thing, ...],
+    paths: list[Path],
+    bars: list[Bar],
+    extent: tuple[int, int, int],
+) -> Clip:
+    length, width, height = extent
+    still = background(rng, width, height)
+    grainy = rng.random() < 0.5
+    frames = np.empty((length, height, width, 3), np.uint8)
+    masks = np.empty((length, len(things), height, width), bool)
+    in_view = set(range(len(things)))
+    for time in range(length):
+        canvas, owners = still.copy(), np.full((height, width), -1, np.int8)
+        for index, (thing, path) in enumerate(zip(things, paths, strict=True)):
+            paint(canvas, owners, path.at(thing, time, width, height), index)
+        for bar in bars:
+            bar.cover(canvas, owners)
+        masks[time] = owners == np.arange(len(things))[:, None, None]
+        if time < PROMPTED:
+            in_view &= {i for i in in_view if _seen_well(masks[time, i], things[i])}
+        if grainy:
+            add_grain(rng, canvas)
+        frames[time] = canvas.clip(0, 255)
+    return Clip(frames, things, masks, tuple(sorted(in_view)))
+
+
+def _seen_well(mask: np.ndarray, thing: Thing) -> bool:
+    """Enough of it to tell what it is. (A star or ring covers some 40 % of its circle.)"""
+    return bool(mask.sum() > MIN_VISIBLE * SOLIDITY[thing.shape] * math.pi * thing.radius**2)
+
+
+SOLIDITY = {
+    "circle": 1.0,
+    "square": 0.8,
+    "triangle": 0.54,
+    "star": 0.54,
+    "ring": 0.73,
+    "cross": 0.75,
+}

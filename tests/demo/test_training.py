@@ -1,0 +1,152 @@
+import torch
+from torch import nn
+
+from sa2va_cli.demo.build import fresh_model
+from sa2va_cli.demo.candidates import take, with_fine_levels
+from sa2va_cli.demo.export import trained_model, write_checkpoint
+from sa2va_cli.demo.following import Track, Watching
+from sa2va_cli.demo.learner import Learner
+from sa2va_cli.demo.optimiser import Optimisers, orthogonal
+from sa2va_cli.demo.seeing import Look
+from sa2va_cli.demo.speaking import Ground
+from sa2va_cli.demo.train import STAGES, Run, StageRun
+from sa2va_cli.models.sa2va.predictor import Sa2VA
+from sa2va_cli.models.sa2va.tracker import Tracker
+
+
+def run_in(folder, warm_start=None):
+    return Run(folder, tuple(STAGES), 1, 1.0, None, "cpu", 0, warm_start)
+
+
+class ShortLook(Look):
+    """Four steps."""
+
+    batch = 2
+    pictures = 8
+
+
+def test_a_stopped_stage_goes_on_to_the_same_weights(tmp_path):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = StageRun(run_in(tmp_path / "whole"), ShortLook(), 0)
+    whole.train()
+    StageRun(run_in(tmp_path / "parts"), ShortLook(), 0).train(steps=2)
+    rest = StageRun(run_in(tmp_path / "parts"), ShortLook(), 0)
+    assert rest.step == 2
+    rest.train()
+
+    assert rest.step == whole.step == 4
+    found = dict(rest.learner.named_parameters())
+    for name, weight in whole.learner.named_parameters():
+        torch.testing.assert_close(found[name], weight)
+
+
+def test_a_stage_moves_its_own_weights_and_no_others():
+    learner = Learner(fresh_model())
+    before = {name: weight.clone() for name, weight in learner.named_parameters()}
+    stage = ShortLook()
+    groups = stage.groups(learner)
+    optimisers = Optimisers(groups)
+    loss, measures = stage.loss(learner, stage.prepare(range(2)))
+    loss.backward()
+    optimisers.step(1.0)
+    own = {id(parameter) for named, _ in groups for _, parameter in named}
+    for name, weight in learner.named_parameters():
+        if id(weight) not in own:
+            assert (weight == before[name]).all(), name
+    moved = "model.vision_encoder.encoder.layer.0.mlp.fc1.weight"
+    assert (dict(learner.named_parameters())[moved] != before[moved]).any()
+    assert set(measures) == {"size", "fill", "color", "shape"}
+
+
+def test_pictures_and_videos_teach_the_whole_model():
+    learner = Learner(fresh_model())
+    stage = Ground()
+    for seeds in (range(4), range(16, 20)):  # a step of pictures, a step of videos
+        loss, measures = stage.loss(learner, stage.prepare(seeds))
+        loss.backward()
+        assert loss.isfinite()
+    assert any(name.startswith("iou_") for name in stage.loss(learner, stage.prepare(range(4)))[1])
+    assert any(name.startswith("video_iou_") for name in measures)
+    untouched = [
+        name
+        for named, _ in stage.groups(learner)
+        for name, parameter in named
+        if parameter.grad is None
+    ]
+    assert not [name for name in untouched if "layer" in name and "obj_score" not in name]
+
+
+def test_memory_learns_through_the_shipped_tracker():
+    learner = Learner(fresh_model())
+    stage = Track()
+    learner.requires_grad_(False)
+    for named, _ in stage.groups(learner):
+        for _, parameter in named:
+            parameter.requires_grad_(True)
+    loss, measures = stage.loss(learner, stage.prepare(range(2)))
+    loss.backward()
+    segmenter = learner.model.segmenter
+    assert segmenter.memory_time_embedding.grad.abs().sum() > 0
+    assert segmenter.pointer_projection.proj_in.weight.grad.abs().sum() > 0
+    assert "tracked_iou" in measures
+
+
+@torch.inference_mode()
+def test_the_watching_segmenter_draws_what_the_real_one_draws():
+    segmenter = fresh_model().segmenter
+    prompts = torch.randn(2, 1, 128)
+    watching = Watching(segmenter)
+    real, watched = Tracker(segmenter), Tracker(watching)
+    for time in range(7):
+        features = segmenter.encode(torch.randn(1, 3, 192, 192))
+        each = take(with_fine_levels(segmenter, features), torch.tensor([0, 0]))
+        if time < 5:
+            expected = segmenter.decode_prompts(features, prompts)
+            found = watching.decode_prompts(each, prompts)
+            real.condition(time, features, expected)
+            watched.condition(time, each, found)
+        else:
+            expected, found = real.track_frame(time, features), watched.track_frame(time, each)
+        torch.testing.assert_close(found.mask_logits, expected.mask_logits)
+        torch.testing.assert_close(found.pointers, expected.pointers)
+
+
+def test_muon_steps_along_orthogonal_matrices():
+    for shape in ((3, 24, 40), (2, 40, 24)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_optimisers_find_a_minimum():
+    layer = nn.Linear(16, 16)
+    wanted = torch.randn(16, 16)
+    optimisers = Optimisers([(list(layer.named_parameters()), 1.0)])
+    inputs = torch.randn(64, 16)
+
+    def loss():
+        return ((layer(inputs) - inputs @ wanted) ** 2).mean()
+
+    before = loss().item()
+    for _ in range(300):
+        optimisers.zero_grad()
+        value = loss()
+        value.backward()
+        optimisers.step(3.0)
+    assert value.item() < 0.3 * before
+
+
+def test_what_is_exported_loads_and_starts_training_again(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    StageRun(run_in(state), ShortLook(), 0).save(done=True)
+    model = trained_model(state)
+    write_checkpoint(model, tmp_path / "checkpoint")
+
+    loaded = Sa2VA.from_pretrained(str(tmp_path / "checkpoint"), device="cpu", dtype="float32")
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight.bfloat16().float())
+
+    warm = StageRun(run_in(tmp_path / "empty", tmp_path / "checkpoint"), ShortLook(), 0)
+    shipped = loaded.model.state_dict()["language_model.model.embed_tokens.weight"]
+    assert (warm.learner.model.language_model.model.embed_tokens.weight == shipped).all()
