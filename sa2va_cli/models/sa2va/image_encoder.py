@@ -35,7 +35,7 @@ class FeaturePyramid(nn.Module):
         # As matrix products: the stages lie channels last already, and unlike the convolution
         # these give the same bits for any number of threads.
         fine, middle, coarse, coarsest = (
-            F.linear(stage, conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+            _project(stage, conv).permute(0, 3, 1, 2)
             for stage, conv in zip(stages, reversed(self.convs), strict=True)
         )
         top_down = F.interpolate(coarsest.float(), scale_factor=2.0, mode="nearest")
@@ -68,6 +68,11 @@ class ImageEncoder(nn.Module):
         """(T, 3, size, size) -> FrameFeatures of T frames."""
         output = self.backbone(pixel_values=sam_pixel_values)
         return self.neck(output.intermediate_hidden_states)
+
+
+def _project(stage: Tensor, conv: nn.Module) -> Tensor:
+    """A 1x1 convolution of (T, h, w, D), channels last."""
+    return F.linear(stage, conv.get_parameter("weight").flatten(1), conv.get_parameter("bias"))
 
 
 def sine_positions(side: int, dim: int, device: torch.device) -> Tensor:
