@@ -71,7 +71,7 @@ class Medium:
 
     def mask_records(self, masks: FrameMasks) -> list[MaskRecord]:
         """For the store's eyes: run lengths, and the frame's number in the file."""
-        number = self.frames.number(masks.frame_idx) if self.frames else 0
+        number = 0 if self.frames is None else self.frames.number(masks.frame_idx)
         return mask_records(replace(masks, frame_idx=number))
 
 

@@ -1,13 +1,15 @@
-"""`sa2va` on the terminal that is its standard input; the model thinks before each token."""
+"""`sa2va` on the terminal that is its standard input, with a model that can be slowed down."""
 
 import fcntl
 import sys
 import termios
 import time
+from pathlib import Path
 
 from sa2va_cli.cli.app import main
 
-SECONDS = 0.25
+SLOW = Path("slow")  # while this file is there, a token takes
+SECONDS = 1.0
 
 
 def slow_down():
@@ -16,7 +18,8 @@ def slow_down():
     step = Generator._step
 
     def slow_step(*arguments):
-        time.sleep(SECONDS)
+        if SLOW.exists():
+            time.sleep(SECONDS)
         step(*arguments)
 
     Generator._step = slow_step

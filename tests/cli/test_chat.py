@@ -69,7 +69,7 @@ def test_a_conversation_on_a_terminal(golden_checkpoint, tmp_path):
     ) as terminal:
         terminal.expect("> ")
         the_second_turn_equals_the_reference_s(terminal, tmp_path)
-        ctrl_c_ends_the_answer_and_not_the_session(terminal)
+        ctrl_c_ends_the_answer_and_not_the_session(terminal, tmp_path)
         what_is_wrong_is_told_and_the_talk_goes_on(terminal)
         what_was_said_is_saved(terminal, tmp_path)
         a_region_begins_a_new_conversation(terminal)
@@ -89,13 +89,15 @@ def the_second_turn_equals_the_reference_s(terminal, tmp_path):
     assert (tmp_path / "out" / "overlays" / "answer-001.overlay.png").exists()
 
 
-def ctrl_c_ends_the_answer_and_not_the_session(terminal):
+def ctrl_c_ends_the_answer_and_not_the_session(terminal, tmp_path):
+    (tmp_path / "slow").touch()
     terminal.type("What color is the sky?\n")
     terminal.expect("sky?\r\n")  # its own echo
     terminal.expect("Sure")  # the answer has begun
     terminal.type(CTRL_C)
     part = terminal.expect("Stopped: not asked.")
     assert "[1]" not in part
+    (tmp_path / "slow").unlink()
     terminal.expect("> ")
     terminal.type(CTRL_C)
     terminal.expect("Ctrl-D or /quit ends the session.")

@@ -29,6 +29,10 @@ def test_what_may_become_a_tag_waits_but_not_for_ever():
     assert text.feed("[SE") == "" and text.finish() == "[SE"
 
 
+def test_an_answer_gives_the_terminal_no_orders():
+    assert ReadableText().feed("a\x1b]0;title\x07b\r\n\tc\x9b2J") == "a]0;titleb\n\tc2J"
+
+
 @pytest.mark.parametrize(
     ("environment", "protocol"),
     [
