@@ -2,9 +2,6 @@
 
 from sa2va_cli.cli import options as o
 from sa2va_cli.cli import talk_options as t
-from sa2va_cli.config import JobConfig
-
-DEFAULTS = JobConfig()
 
 
 def ask(
@@ -19,11 +16,15 @@ def ask(
     device: t.Device = "auto",
     dtype: o.Dtype = None,
     attention: o.Attention = None,
+    sam2_weights: o.Sam2Weights = None,
     fps: o.Fps = None,
     every: o.Every = None,
     start: o.Start = None,
     end: o.End = None,
     max_frames: o.MaxFrames = None,
+    key_frames: o.KeyFrames = None,
+    key_sampling: o.KeySampling = None,
+    video_mode: o.VideoMode = None,
 ) -> None:
     """Ask one question about one picture or clip; the answer goes to standard output.
 
@@ -35,17 +36,13 @@ def ask(
 
     For many files: sa2va annotate --task ask.
     """
+    given = dict(locals())
     from sa2va_cli.cli.ask_run import ask_run  # these load NumPy: not for --help
-    from sa2va_cli.cli.load import ModelChoice
+    from sa2va_cli.cli.load import load_model, talk_config
     from sa2va_cli.cli.medium import load_regions, open_medium
-    from sa2va_cli.media.frames import FrameSampling
 
-    sampling = FrameSampling(start or 0.0, end, fps, every or 1, max_frames)
-    choice = ModelChoice(
-        model or DEFAULTS.model, revision, bool(offline), device, dtype or "auto",
-        attention or "auto",
-    )  # fmt: skip
+    config = talk_config(given)
     regions = load_regions(region or [])
-    with open_medium(medium, sampling) as opened:
-        answered = ask_run(choice, opened, question, regions)
+    with open_medium(medium, config) as opened:
+        answered = ask_run(load_model(config, device), opened, question, regions)
     answered.write(as_json, output)

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import typer
 
 from sa2va_cli.cli.answers import AnswerFolder
-from sa2va_cli.cli.load import ModelChoice
 from sa2va_cli.cli.medium import Medium
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.results import Answer, MaskRecord
 from sa2va_cli.tasks.reading import clean_text
+
+if TYPE_CHECKING:
+    from sa2va_cli.models.sa2va.predictor import Sa2VA
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,9 @@ class Answered:
             typer.echo(f"{count} masks: --output writes them, --json prints them", err=True)
 
 
-def ask_run(
-    choice: ModelChoice, medium: Medium, question: str, regions: np.ndarray | None
-) -> Answered:
+def ask_run(model: "Sa2VA", medium: Medium, question: str, regions: np.ndarray | None) -> Answered:
     """Raises Sa2vaError."""
-    conversation = medium.conversation(choice.load())
+    conversation = medium.conversation(model)
     reply = conversation.answer(question, regions)
     masks = [record for frame in reply for record in medium.mask_records(frame)]
     sent = conversation.turns[-1].question

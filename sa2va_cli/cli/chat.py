@@ -2,9 +2,6 @@
 
 from sa2va_cli.cli import options as o
 from sa2va_cli.cli import talk_options as t
-from sa2va_cli.config import JobConfig
-
-DEFAULTS = JobConfig()
 
 
 def chat(
@@ -17,11 +14,15 @@ def chat(
     device: t.Device = "auto",
     dtype: o.Dtype = None,
     attention: o.Attention = None,
+    sam2_weights: o.Sam2Weights = None,
     fps: o.Fps = None,
     every: o.Every = None,
     start: o.Start = None,
     end: o.End = None,
     max_frames: o.MaxFrames = None,
+    key_frames: o.KeyFrames = None,
+    key_sampling: o.KeySampling = None,
+    video_mode: o.VideoMode = None,
 ) -> None:
     """Talk about one picture or clip: ask, segment, ask on. It is looked at only once.
 
@@ -34,18 +35,13 @@ def chat(
 
     Ctrl-C ends an answer, Ctrl-D the session; /help lists the commands.
     """
-    from sa2va_cli.cli.load import ModelChoice  # these load NumPy: not for --help
+    given = dict(locals())
+    from sa2va_cli.cli.chat_run import chat_run  # these load NumPy: not for --help
+    from sa2va_cli.cli.load import talk_config
     from sa2va_cli.cli.medium import open_medium
     from sa2va_cli.cli.transcript import read_transcript
-    from sa2va_cli.media.frames import FrameSampling
 
-    sampling = FrameSampling(start or 0.0, end, fps, every or 1, max_frames)
-    choice = ModelChoice(
-        model or DEFAULTS.model, revision, bool(offline), device, dtype or "auto",
-        attention or "auto",
-    )  # fmt: skip
+    config = talk_config(given)
     earlier = read_transcript(resume) if resume else []
-    with open_medium(medium, sampling) as opened:
-        from sa2va_cli.cli.chat_run import chat_run
-
-        chat_run(choice, opened, output, earlier)
+    with open_medium(medium, config) as opened:
+        chat_run(config, device, opened, earlier)

@@ -1,37 +1,38 @@
-"""Loading a model for one terminal, with a word about it: that takes a while."""
+"""Options and model for one terminal: as a job would have them, without a job."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import typer
+
+from sa2va_cli.config import JobConfig
+from sa2va_cli.jobs.checks import check_values
+from sa2va_cli.jobs.config_file import make_config
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.predictor import Sa2VA
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """The model options of `chat` and `ask`."""
+def talk_config(given: dict[str, object]) -> JobConfig:
+    """Those options of a command that a job has, too; None is not given. Raises UsageError."""
+    known = {field.name for field in fields(JobConfig)}
+    values = {name: value for name, value in given.items() if name in known}
+    config = make_config(None, {name: value for name, value in values.items() if value is not None})
+    check_values(config)
+    return config
 
-    name: str
-    revision: str | None
-    offline: bool
-    device: str
-    dtype: str
-    attention: str
 
-    def load(self) -> "Sa2VA":
-        """Raises CheckpointError or UsageError."""
-        typer.echo(f"loading {self.name} …", err=True)
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        from sa2va_cli.models.sa2va.predictor import Sa2VA  # torch costs seconds
+def load_model(config: JobConfig, device: str) -> "Sa2VA":
+    """With a word about it: that takes a while. Raises CheckpointError or UsageError."""
+    typer.echo(f"loading {config.model} …", err=True)
+    from sa2va_cli.models.sa2va.predictor import Sa2VA  # torch costs seconds
 
-        return Sa2VA.from_pretrained(
-            self.name,
-            device=self.device,
-            dtype=self.dtype,
-            attention=self.attention,
-            revision=self.revision,
-            local_files_only=self.offline,
-        )
+    return Sa2VA.from_pretrained(
+        config.model,
+        device=device,
+        dtype=config.dtype,
+        attention=config.attention,
+        revision=config.revision,
+        local_files_only=config.offline,
+        sam2_weights=config.sam2_weights,
+    )

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sa2va_cli.config import Prompt
+from sa2va_cli.config import JobConfig, Prompt
 from sa2va_cli.errors import MediaError, UsageError
 from sa2va_cli.jobs.records import Exchange, mask_records, read_answers
 from sa2va_cli.media.discover import DiscoverOptions, GivenPath, discover
 from sa2va_cli.media.image import load_image
 from sa2va_cli.media.item import MediaItem
-from sa2va_cli.media.video import FrameSampling, Video, open_video
-from sa2va_cli.results import Answer, FrameMasks, ItemResult, MaskRecord, MediaKind, Question
+from sa2va_cli.media.video import Video, open_video
+from sa2va_cli.results import (
+    Answer,
+    FrameMasks,
+    ItemResult,
+    MaskRecord,
+    MediaKind,
+    Question,
+    VideoOptions,
+)
+from sa2va_cli.runners.job import frame_sampling, video_options
 from sa2va_cli.tasks.question import AskTask
 from sa2va_cli.tasks.region_source import read_regions
 
@@ -38,9 +47,10 @@ class Medium:
     fps: float | None = None
     pixels: np.ndarray | None = None  # (H, W, 3) uint8: of an image
     frames: "Frames | None" = None  # of a video
+    video_options: VideoOptions | None = None
 
     def conversation(self, model: "Sa2VA") -> "Conversation":
-        return model.chat(self.pixels, self.frames)
+        return model.chat(self.pixels, self.frames, self.video_options)
 
     def answered(self, item_id: str, asked: str, sent: str, answer: Answer) -> ItemResult:
         """An answer as a job would store it, to what was asked and the question made of it."""
@@ -61,7 +71,7 @@ class Medium:
 
     def mask_records(self, masks: FrameMasks) -> list[MaskRecord]:
         """For the store's eyes: run lengths, and the frame's number in the file."""
-        number = self.frames.number(masks.frame_idx) if self.frames else 0
+        number = 0 if self.frames is None else self.frames.number(masks.frame_idx)
         return mask_records(replace(masks, frame_idx=number))
 
 
@@ -71,6 +81,9 @@ class Frames:
     def __init__(self, video: Video) -> None:
         self._video = video
         self._numbers: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._video.info.selected)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self._numbers = []
@@ -84,7 +97,7 @@ class Frames:
 
 
 @contextmanager
-def open_medium(path: Path, sampling: FrameSampling) -> Iterator[Medium]:
+def open_medium(path: Path, config: JobConfig) -> Iterator[Medium]:
     """Raises MediaError or UsageError if it is not one picture, clip or folder of frames."""
     item = _find(path)
     if item.media_kind == "image":
@@ -100,7 +113,7 @@ def open_medium(path: Path, sampling: FrameSampling) -> Iterator[Medium]:
             pixels=loaded.pixels,
         )
         return
-    with open_video(item.path, sampling) as video:
+    with open_video(item.path, frame_sampling(config)) as video:
         info = video.info
         yield Medium(
             Path(item.path).name,
@@ -112,6 +125,7 @@ def open_medium(path: Path, sampling: FrameSampling) -> Iterator[Medium]:
             num_frames=len(info.selected),
             fps=info.fps,
             frames=Frames(video),
+            video_options=video_options(config),
         )
 
 

@@ -3,13 +3,15 @@
 import re
 
 _SPECIAL = re.compile(r"<[^<>]*>|\[SEG\]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNFINISHED = re.compile(r"(?:<[^<>\n]{0,24}|\[(?:S|SE|SEG)?)\Z")
 
 
 class ReadableText:
     """Drops everything in angle brackets; [SEG] becomes the number of its object: [1].
 
-    What may be the beginning of such a thing waits for its end.
+    What may be the beginning of such a thing waits for its end. Control characters, which would
+    be orders to the terminal, are dropped too.
     """
 
     def __init__(self) -> None:
@@ -18,7 +20,7 @@ class ReadableText:
 
     def feed(self, piece: str) -> str:
         """What of the text so far can be shown."""
-        text = self._waiting + piece
+        text = self._waiting + _CONTROL.sub("", piece)
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
         self._waiting = text[end:]

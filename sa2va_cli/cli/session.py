@@ -20,7 +20,7 @@ from sa2va_cli.cli.transcript import Exchanged, transcript_json, transcript_text
 from sa2va_cli.errors import Sa2vaError, UsageError
 from sa2va_cli.exporters.files import write_bytes
 from sa2va_cli.models.sa2va.chat import Conversation
-from sa2va_cli.results import MaskRecord
+from sa2va_cli.results import Answer, MaskRecord
 
 PROMPT = "> "
 HELP = """\
@@ -118,13 +118,19 @@ class ChatSession:
             masks += self._medium.mask_records(frame)
             self._tell_progress(frame.frame_idx + 1)
         turn = self._conversation.turns[-1]
-        exchanged = Exchanged(turn.question, turn.answer, regions.files)
-        self._exchanged.append(exchanged)
+        self._exchanged.append(Exchanged(turn.question, turn.answer, regions.files))
         if masks:
-            saved = self._folder.save(question, reply.answer, masks)
-            overlay = str(saved.overlay) if saved.overlay else None
-            self._exchanged[-1] = replace(exchanged, overlay=overlay, masks=str(saved.masks))
-            self._show(saved)
+            self._save_masks(question, reply.answer, masks)
+
+    def _save_masks(self, question: str, answer: Answer, masks: Sequence[MaskRecord]) -> None:
+        try:
+            saved = self._folder.save(question, answer, masks)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped: the answer counts, but not all of its masks were saved.")
+            return
+        overlay = str(saved.overlay) if saved.overlay else None
+        self._exchanged[-1] = replace(self._exchanged[-1], overlay=overlay, masks=str(saved.masks))
+        self._show(saved)
 
     def _tell_progress(self, frames: int) -> None:
         if self._medium.kind == "video" and sys.stdout.isatty():

@@ -55,7 +55,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     job_dir = output / shard.folder if shard else output
     check_output(output)
     check_values(config)
-    _sampling(config)
+    frame_sampling(config)
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
@@ -114,8 +114,8 @@ def _crew(prepared: Prepared) -> CrewPlan:
             task=config.task,
             prompts=config.prompts,
             regions=config.regions,
-            sampling=_sampling(config),
-            video_options=_video_options(config),
+            sampling=frame_sampling(config),
+            video_options=video_options(config),
             max_pixels=config.max_pixels,
             presence=config.presence == "ask",
         ),
@@ -124,7 +124,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
     )
 
 
-def _sampling(config: JobConfig) -> FrameSampling:
+def frame_sampling(config: JobConfig) -> FrameSampling:
     return FrameSampling(
         start=config.start,
         end=config.end,
@@ -134,7 +134,7 @@ def _sampling(config: JobConfig) -> FrameSampling:
     )
 
 
-def _video_options(config: JobConfig) -> VideoOptions:
+def video_options(config: JobConfig) -> VideoOptions:
     return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
 
 

@@ -17,10 +17,11 @@ def presence_question(prompt: Prompt, kind: MediaKind) -> str:
     """Is there {phrase} in this image? Its probability of yes becomes a score.
 
     Of an instruction ("Please segment the cat in this image.") the thing is asked about. A prompt
-    that is itself a question names no thing; it is asked whether anything answers it.
+    that is itself a question names no thing; it is asked whether anything answers it. There is no
+    "Answer yes or no": only how likely yes is against no counts, and plain words do better.
     """
     text = prompt.text.replace("<image>", "").strip()
     phrase = _WHERE.sub("", _REQUEST.sub("", text).rstrip(" .?!"))
     if "?" in text and not _REQUEST.match(text):
         phrase = f'anything that answers "{text}"'
-    return f"<image>\nIs there {phrase} in this {kind}? Please answer yes or no."
+    return f"<image>\nIs there {phrase} in this {kind}?"

@@ -5,9 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va import streaming
 from sa2va_cli.models.sa2va.generation import Generator
+from sa2va_cli.results import Prediction, Question, VideoOptions
 
 QUESTION = "<image>What is in the picture?"
 PIXELS = np.random.default_rng(5).integers(0, 255, (40, 40, 3), dtype=np.uint8)
@@ -127,6 +129,20 @@ def test_a_clip_is_seen_once_and_tracked_for_every_answer(golden_model, counts):
     later = conversation.ask(SEGMENT)
     assert (counts["vision"], counts["sam"]) == (1, 6)
     same_prediction(later, golden_model.predict(video=frames, text=SEGMENT, past_text=past))
+
+
+@pytest.mark.parametrize("checkpoint", ["internvl-qwen2", "sa2va-i"])
+def test_key_frames_spread_over_a_clip_are_talked_about(golden_checkpoint, checkpoint):
+    folder = golden_checkpoint.parents[1] / checkpoint / "checkpoint"
+    model = Sa2VA.from_pretrained(str(folder), device="cpu")
+    options = VideoOptions(key_frames=3, key_sampling="uniform")
+    frames = [np.roll(PIXELS, 3 * step, axis=1) for step in range(5)]
+    expected = model.answer_video(frames, [Question(f"<image>\n{SEGMENT}")], options)
+    wanted = Prediction(expected.answers[0], tuple(expected))
+    conversation = model.chat(video=frames, options=options)
+    for _ in range(2):  # the second time with the features of the first
+        same_prediction(conversation.ask(SEGMENT), wanted)
+        conversation.reset()
 
 
 def test_regions_are_talked_about_in_later_turns_too(golden_model, golden_case, counts):

@@ -13,7 +13,7 @@ from sa2va_cli.results import Question
 PIXELS = np.random.default_rng(3).integers(0, 255, (40, 40, 3), dtype=np.uint8)
 SEGMENT = Question("<image>Please segment the red circle.")
 COLOUR = Question("<image>What color is the sky?")
-PRESENCE = "<image>\nIs there {} in this image? Please answer yes or no."
+PRESENCE = "<image>\nIs there {} in this image?"
 
 
 def with_presence(question, thing):

@@ -131,4 +131,4 @@ def test_only_the_region_task_needs_regions_and_only_some_tasks_need_prompts():
 )
 def test_presence_is_a_yes_or_no_question(kind, prompt, thing):
     question = presence_question(Prompt("thing", prompt), kind)
-    assert question == f"<image>\nIs there {thing} in this {kind}? Please answer yes or no."
+    assert question == f"<image>\nIs there {thing} in this {kind}?"

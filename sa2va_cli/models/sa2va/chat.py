@@ -1,7 +1,7 @@
 """A conversation about one picture or clip: each is looked at once, and no turn is read twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from sa2va_cli.models.sa2va.streaming import TextStream
 from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
-KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; later ones are encoded anew
+KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; others are encoded anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,45 +182,55 @@ class ImageSubject:
 class VideoSubject:
     """A video, read again for every answer with masks."""
 
-    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike]) -> None:
+    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike], options: VideoOptions) -> None:
         self._model = model
-        self._frames = frames
+        self._frames = Pictures(frames)
+        self._options = options
+        self._num_frames = len(frames) if isinstance(frames, Sized) else None
+        self._keys: KeyFrames | None = None
         self._seen: SeenPicture | None = None
         self._features: dict[int, FrameFeatures] = {}
-        self._options = model._video_options(VideoOptions())
 
     def seen(self) -> SeenPicture:
         """Raises UsageError for a video without frames."""
         if self._seen is None:
-            pictures = self._keys().pictures
+            self._keys = pick_key_frames(self._frames, self._options, self._num_frames)
             side = self._model.config.vision.image_size
-            tiles = [frame_tile(picture, side) for picture in pictures]
+            tiles = [frame_tile(picture, side) for picture in self._keys.pictures]
             self._seen = see_video(self._model._tile_tokens(tiles))
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
-        keys = self._keys()
+        self.seen()
+        assert self._keys is not None
+        keys = replace(  # the stream empties its list
+            self._keys, pictures=list(self._keys.pictures), all_frames=iter(self._frames)
+        )
+        stream = MaskStream(
+            self._model.model.segmenter,
+            self._features_of,
+            prompts,
+            consistent=self._options.mode == "sa2va-i",
+        )
         size = keys.size
-        consistent = self._options.mode == "sa2va-i"
-        segmenter = self._model.model.segmenter
-        stream = MaskStream(segmenter, self._features_of, prompts, consistent=consistent)
         for frame_idx, decoded in stream.run(keys):
             yield self._model._frame_masks(frame_idx, decoded, size)
-
-    def _keys(self) -> KeyFrames:
-        count = len(self._frames) if isinstance(self._frames, Sized) else None
-        return pick_key_frames(Pictures(self._frames), self._options, count)
 
     def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
         if frame_idx in self._features:
             return self._features[frame_idx]
         features = self._model._features(picture, video=True)
-        if frame_idx < KEPT_FRAMES:
+        if len(self._features) < KEPT_FRAMES:
             self._features[frame_idx] = features
         return features
 
 
-def start(model: Sa2VA, image: ImageLike | None, video: Iterable[ImageLike] | None) -> Conversation:
+def start(
+    model: Sa2VA,
+    image: ImageLike | None,
+    video: Iterable[ImageLike] | None,
+    options: VideoOptions,
+) -> Conversation:
     """What `Sa2VA.chat` does."""
     if image is not None and video is not None:
         raise UsageError("Both an image and a video were given.", hint="give one of them")
@@ -229,7 +239,7 @@ def start(model: Sa2VA, image: ImageLike | None, video: Iterable[ImageLike] | No
             raise UsageError(
                 "This video can be read only once.", hint="give a list of frames, not a generator"
             )
-        return Conversation(model, VideoSubject(model, video))
+        return Conversation(model, VideoSubject(model, video, options))
     if image is not None:
         return Conversation(model, ImageSubject(model, image))
     return Conversation(model, NoSubject())

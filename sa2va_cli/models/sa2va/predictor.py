@@ -215,16 +215,20 @@ class Sa2VA:
         return replace(options, mode="sa2va")
 
     def chat(
-        self, image: ImageLike | None = None, video: Iterable[ImageLike] | None = None
+        self,
+        image: ImageLike | None = None,
+        video: Iterable[ImageLike] | None = None,
+        options: VideoOptions | None = None,
     ) -> "Conversation":
         """A conversation about an image, a video, or neither; the picture is looked at once.
 
         A video is iterated again for every answer with masks: give a list, or anything that can
-        be. Raises UsageError for a generator, and when both an image and a video are given.
+        be, with a length if its key frames are to be uniform. Raises UsageError for a generator,
+        for both an image and a video, and for a mode that the checkpoint cannot do.
         """
         from sa2va_cli.models.sa2va.chat import start  # it builds on this class
 
-        return start(self, image, video)
+        return start(self, image, video, self._video_options(options or VideoOptions()))
 
     def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
         """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
