@@ -24,7 +24,7 @@ def desk(tmp_path_factory, golden_checkpoint):
     """A folder as README's reader has it, and a shell that knows `sa2va`."""
     folder = tmp_path_factory.mktemp("desk")
     for number in range(2):
-        path = folder / "photos" / f"holiday {number}.jpg"
+        path = folder / "photos" / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 255, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
@@ -84,7 +84,7 @@ def test_the_python_example_of_the_readme_runs(desk, golden_checkpoint):
     folder, environment = desk
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
     code = code.replace('"ByteDance/Sa2VA-4B"', repr(str(golden_checkpoint)))
-    code = code.replace("photo.jpg", "photos/holiday 0.jpg")
+    code = code.replace("photo.jpg", "photos/0.jpg")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True,
         check=False,
