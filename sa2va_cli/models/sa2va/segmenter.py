@@ -20,6 +20,7 @@ from sa2va_cli.models.sa2va.image_encoder import FrameFeatures, ImageEncoder
 from sa2va_cli.models.sa2va.memory import MemoryAttention, build_memory_encoder
 
 NUM_MEMORIES = 7  # one slot for prompted frames, six for the frames just before
+RESIZED_PIXELS = 2**25  # float32 logits in full size at one time: 128 MB
 NO_OBJECT = -1024.0  # logit of every pixel where SAM 2 says that the object is absent
 
 
@@ -207,8 +208,16 @@ def mask_decoder_config(config: SegmenterConfig, attention: str) -> Sam2MaskDeco
 def full_size_masks(mask_logits: Tensor, image_size: int, height: int, width: int) -> Tensor:
     """(N, side, side) logits -> (N, H, W) bool: two bilinear steps, as the reference takes them.
 
-    The threshold is sigmoid(x) > 0.5 in float32, which is not exactly x > 0.
+    The threshold is sigmoid(x) > 0.5 in float32, which is not exactly x > 0. A few objects at a
+    time: many objects in a large photo would take gigabytes before they are bits.
     """
+    at_once = max(1, RESIZED_PIXELS // (height * width))
+    return torch.cat(
+        [_full_size(part, image_size, height, width) for part in mask_logits.split(at_once)]
+    )
+
+
+def _full_size(mask_logits: Tensor, image_size: int, height: int, width: int) -> Tensor:
     square = upscale_logits(mask_logits, image_size)
     resized = F.interpolate(square[:, None], size=(height, width), mode="bilinear")[:, 0]
     return resized.sigmoid() > 0.5

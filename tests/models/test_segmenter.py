@@ -1,0 +1,20 @@
+import torch
+
+from sa2va_cli.models.sa2va import segmenter
+from sa2va_cli.models.sa2va.segmenter import full_size_masks
+
+
+def test_masks_resized_a_few_at_a_time_are_the_same(monkeypatch):
+    logits = torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = full_size_masks(logits, 64, 40, 30)
+    monkeypatch.setattr(segmenter, "RESIZED_PIXELS", 2 * 40 * 30)
+    assert torch.equal(full_size_masks(logits, 64, 40, 30), whole)
+    monkeypatch.setattr(segmenter, "RESIZED_PIXELS", 1)
+    assert torch.equal(full_size_masks(logits, 64, 40, 30), whole)
+
+
+def test_the_threshold_is_that_of_a_float32_sigmoid():
+    """sigmoid(1e-8) is 0.5 in float32, so such a logit counts as background."""
+    logits = torch.full((1, 16, 16), 1e-8)
+    assert not full_size_masks(logits, 16, 16, 16).any()
+    assert full_size_masks(logits * 100, 16, 16, 16).all()
