@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from sa2va_cli.errors import JobError
+from sa2va_cli.errors import CheckpointError, JobError
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.runners import RUNNERS
 from tests.jobs.runs import job, results, run_job, workers_of
@@ -94,7 +94,7 @@ def test_workers_that_never_load_the_model_end_the_run(tmp_path):
 
 def test_weights_that_make_no_model_are_tried_once(tmp_path):
     write_pictures(tmp_path / "in", 3)
-    with pytest.raises(JobError, match="has the shape"):
+    with pytest.raises(CheckpointError, match="has the shape"):
         run_job(job(tmp_path, devices="cpu"), TinySource(broken="weights"))
     logs = (tmp_path / "out/logs/cpu.log").read_text()
     assert "Traceback" not in logs
