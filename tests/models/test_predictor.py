@@ -143,3 +143,18 @@ def test_the_number_of_threads_changes_no_bit(golden_model):
             assert one.answer == other.answer
             assert one.frames[0].masks.tobytes() == other.frames[0].masks.tobytes()
             assert one.frames[0].scores.tobytes() == other.frames[0].scores.tobytes()
+
+
+def test_the_number_of_threads_changes_no_bit_of_a_video(golden_model, golden_case):
+    video = golden_case("video_two_seg").arguments["video"]
+    question = Question("<image>Please segment the square and the circle.")
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(list(golden_model.answer_video(video, [question])))
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(*results, strict=True):
+        assert one.masks.tobytes() == other.masks.tobytes()
+        assert one.scores.tobytes() == other.scores.tobytes()

@@ -9,6 +9,7 @@ from transformers import Sam2HieraDetConfig
 from transformers.models.sam2.modeling_sam2 import Sam2HieraDetModel
 
 from sa2va_cli.models.sa2va.config import SegmenterConfig
+from sa2va_cli.models.sa2va.pointwise import PointwiseConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,13 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         # Coarsest first, as the checkpoint numbers them.
         self.convs = nn.ModuleList(
-            nn.Conv2d(channels, hidden_size, kernel_size=1) for channels in backbone_channels[::-1]
+            PointwiseConv(channels, hidden_size) for channels in backbone_channels[::-1]
         )
 
     def forward(self, stages: tuple[Tensor, ...]) -> FrameFeatures:
         """Backbone stages (T, h, w, D), fine to coarse -> the three levels that are used."""
-        # As matrix products: the stages lie channels last already, and unlike the convolution
-        # these give the same bits for any number of threads.
         fine, middle, coarse, coarsest = (
-            _project(stage, conv).permute(0, 3, 1, 2)
+            conv(stage.permute(0, 3, 1, 2))
             for stage, conv in zip(stages, reversed(self.convs), strict=True)
         )
         top_down = F.interpolate(coarsest.float(), scale_factor=2.0, mode="nearest")
@@ -68,11 +67,6 @@ class ImageEncoder(nn.Module):
         """(T, 3, size, size) -> FrameFeatures of T frames."""
         output = self.backbone(pixel_values=sam_pixel_values)
         return self.neck(output.intermediate_hidden_states)
-
-
-def _project(stage: Tensor, conv: nn.Module) -> Tensor:
-    """A 1x1 convolution of (T, h, w, D), channels last."""
-    return F.linear(stage, conv.get_parameter("weight").flatten(1), conv.get_parameter("bias"))
 
 
 def sine_positions(side: int, dim: int, device: torch.device) -> Tensor:

@@ -18,6 +18,7 @@ from transformers.models.sam2.modeling_sam2 import (
 from sa2va_cli.models.sa2va.config import SegmenterConfig
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures, ImageEncoder
 from sa2va_cli.models.sa2va.memory import MemoryAttention, build_memory_encoder
+from sa2va_cli.models.sa2va.pointwise import make_pointwise
 
 NUM_MEMORIES = 7  # one slot for prompted frames, six for the frames just before
 RESIZED_PIXELS = 2**25  # float32 logits in full size at one time: 128 MB
@@ -88,6 +89,7 @@ class Segmenter(nn.Module):
         self.memory_time_embedding = nn.Parameter(
             torch.zeros(NUM_MEMORIES, 1, 1, config.memory_size)
         )
+        make_pointwise(self)
 
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
         """(T, 3, size, size) -> the feature pyramid of T frames."""
