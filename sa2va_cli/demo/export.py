@@ -26,7 +26,9 @@ def write_checkpoint(model: Sa2vaModel, folder: Path, dtype: torch.dtype = torch
         name: weight.detach().to(dtype).contiguous()
         for name, weight in published_state_dict(model).items()
     }
-    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    save_file(weights, str(path), metadata={"format": "pt"})
+    path.chmod(0o644)  # it is made readable for its owner only
 
 
 def trained_model(state: Path) -> Sa2vaModel:
