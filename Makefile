@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 DEMO ?= demo-out
+# So small a model wastes its time in one worker of two threads; two of one thread do not.
+DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo auto || echo cpu:2)
 
 .PHONY: help setup demo lint format test test-slow test-gpu clean
 
@@ -21,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## draw pictures and videos, annotate them with the built-in model, say where to look
 	$(BIN)/python -m sa2va_cli.demo.draw $(DEMO)/input
-	$(BIN)/sa2va annotate --manifest $(DEMO)/input/manifest.jsonl --model demo \
-		--format coco,overlay,masks -o $(DEMO)/job
+	OMP_NUM_THREADS=1 $(BIN)/sa2va annotate --manifest $(DEMO)/input/manifest.jsonl --model demo \
+		--devices $(DEVICES) --format coco,overlay,masks,video -o $(DEMO)/job
 	@echo "Look at $(DEMO)/job: overlays to see, COCO JSON to use. The truth: $(DEMO)/input/truth.json"
 
 lint: setup  ## style, complexity and types

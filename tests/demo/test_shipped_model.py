@@ -14,21 +14,22 @@ from sa2va_cli.results import Question
 # Lower than what the shipped weights reach on this very sample, by what other machines'
 # arithmetic may change.
 LEAST = {
-    "attributes": 0.0,
-    "relations": 0.0,
-    "plurals and several": 0.0,
-    "absent refused": 0.0,
-    "question": 0.0,
-    "count": 0.0,
-    "caption phrases": 0.0,
-    "region": 0.0,
+    "attributes": 0.45,
+    "relations": 0.33,
+    "plurals and several": 0.45,
+    "absent refused": 0.42,
+    "question": 0.65,
+    "count": 0.40,
+    "caption phrases": 0.25,
+    "region": 0.05,
 }
-MOST_REFUSED = 1.0
-LEAST_VIDEO_J = 0.0
+MOST_REFUSED = 0.05
+LEAST_VIDEO_J = 0.12
 
 
 @pytest.fixture(scope="module")
 def model():
+    torch.set_num_threads(1)  # more only wait for each other at these sizes
     return Sa2VA.from_pretrained("demo", device="cpu", dtype="float32")
 
 
