@@ -10,6 +10,7 @@ from sa2va_cli.jobs.annotator import Loader
 from sa2va_cli.jobs.opened import Asking
 from sa2va_cli.jobs.watch import WorkerState
 from sa2va_cli.jobs.worker import WorkerSpec
+from sa2va_cli.runners.devices import usable_cores
 from sa2va_cli.runners.handle import EVENTS_WAITING, Events, Handle, StartWorker
 from sa2va_cli.runners.slot import Slot
 
@@ -30,7 +31,13 @@ class CrewPlan:
 
     @property
     def threads(self) -> int:
-        """Processor cores for each."""
+        """Processor cores for each; set OMP_NUM_THREADS to decide otherwise.
+
+        A worker that computes on the processor gets one, however many there are: sums depend on
+        the number of threads in their last bit, and one worker and four must write the same.
+        """
+        if "cpu" in self.devices:
+            return 1
         return max(1, usable_cores() // len(self.devices))
 
 
@@ -123,12 +130,6 @@ def worker_names(devices: tuple[str, ...]) -> list[str]:
         seen[device] = seen.get(device, 0) + 1
         names.append(f"{device}-{seen[device]}" if devices.count(device) > 1 else device)
     return names
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _held(slot: Slot) -> Handle:

@@ -1,5 +1,6 @@
 """From `--devices` to a list of devices, each checked to be there."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from sa2va_cli.errors import UsageError
 
 # NVIDIA's driver, Windows' driver for Linux, AMD's: without one of them there is no device.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia")
+CPU_WORKERS = 4  # of "auto" on the processor: each has a model of its own
 _CPU = re.compile(r"cpu(?::([1-9]\d{0,2}))?")
 _CUDA = re.compile(r"(?:cuda:)?(\d+)")
 
@@ -34,7 +36,7 @@ def _expand(part: str) -> list[str]:
     if match := _CPU.fullmatch(part):
         return ["cpu"] * int(match[1] or 1)
     if part == "auto":
-        return _all_cuda() or ["cpu"]
+        return _all_cuda() or ["cpu"] * min(usable_cores(), CPU_WORKERS)
     if part == "cuda":
         return _all_cuda() or [_missing("CUDA device", [])]
     if match := _CUDA.fullmatch(part):
@@ -63,3 +65,9 @@ def _missing(what: str, devices: list[str]) -> str:
         f"There is no {what} (found: {there}).",
         hint="check nvidia-smi, CUDA_VISIBLE_DEVICES and the torch build, or use --devices cpu",
     )
+
+
+def usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

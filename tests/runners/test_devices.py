@@ -4,8 +4,8 @@ import pytest
 import torch.multiprocessing
 
 from sa2va_cli.errors import UsageError
-from sa2va_cli.runners.crew import CrewPlan, usable_cores, worker_names
-from sa2va_cli.runners.devices import choose_devices
+from sa2va_cli.runners.crew import CrewPlan, worker_names
+from sa2va_cli.runners.devices import CPU_WORKERS, choose_devices, usable_cores
 
 
 def test_the_spawn_context_is_that_of_torch():
@@ -38,8 +38,8 @@ def test_a_device_that_is_not_there_is_refused(text):
 
 
 def test_auto_is_the_processor_where_there_is_no_gpu():
-    expected = torch.cuda.device_count()
-    assert len(choose_devices("auto")) == max(1, expected)
+    expected = torch.cuda.device_count() or min(usable_cores(), CPU_WORKERS)
+    assert len(choose_devices("auto")) == expected
 
 
 def test_no_workers_per_device_is_refused():
@@ -51,9 +51,10 @@ def test_workers_have_names_of_their_own():
     assert worker_names(("cpu", "cuda:0", "cpu")) == ["cpu-1", "cuda:0", "cpu-2"]
 
 
-def test_workers_share_the_cores():
+def test_workers_share_the_cores_but_on_the_processor_each_has_one():
     def cores(devices):
         return CrewPlan(None, devices, None, None, None, 1.0).threads
 
-    assert cores(("cpu",)) == usable_cores()
-    assert cores(("cpu",) * 500) == 1
+    assert cores(("cuda:0",)) == usable_cores()
+    assert cores(("cuda:0",) * 500) == 1
+    assert cores(("cpu",)) == cores(("cpu",) * 4) == 1  # the same sums, to the last bit
