@@ -21,13 +21,13 @@ from sa2va_cli.demo.tokenizer import train_tokenizer
 from sa2va_cli.models.sa2va.conversation import Picture
 
 MIX = {
-    "attribute": 12,
-    "superlative": 9,
-    "relation": 13,
+    "attribute": 10,
+    "superlative": 8,
+    "relation": 12,
     "plural": 7,
     "several": 5,
     "absent": 17,
-    "count": 13,
+    "count": 18,
     "exists": 9,
     "has_color": 3,
     "color": 4,

@@ -79,7 +79,7 @@ class Ground:
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
         vision = parameters_of(learner.model.vision_encoder) + parameters_of(learner.heads.dense)
         decoder = parameters_of(learner.model.segmenter.mask_decoder)
-        return [(vision, 0.2), (decoder, 0.2), (language_parameters(learner), 0.5)]
+        return [(vision, 0.2), (decoder, 0.3), (language_parameters(learner), 0.4)]
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
         patches = see(learner, lesson.pixel_values)
@@ -186,7 +186,8 @@ def word_ids() -> list[list[int]]:
 
 
 def answer_loss(learner: Learner, lesson: Lesson, states: Tensor) -> tuple[Tensor, Measures]:
-    """Next words of the answers; the first word, which decides most, counts twice."""
+    """Next words of the answers; the first words count more: they are all that refusals, yes or no
+    and numbers depend on."""
     labels = lesson.sequences.labels[:, 1:]
     answered = labels != NO_LABEL
     logits = learner.model.language_model.lm_head(states[:, :-1][answered])
@@ -199,7 +200,7 @@ def answer_loss(learner: Learner, lesson: Lesson, states: Tensor) -> tuple[Tenso
         wrong = torch.zeros(labels.shape, dtype=torch.bool, device=losses.device)
         wrong[answered] = logits.argmax(dim=1) != wanted
         exact = _exact_answers(lesson, wrong)
-    return losses.mean() + 0.5 * first.mean(), exact
+    return losses.mean() + 1.5 * first.mean(), exact
 
 
 def _exact_answers(lesson: Lesson, wrong: Tensor) -> Measures:
