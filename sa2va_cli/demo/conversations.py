@@ -21,20 +21,20 @@ from sa2va_cli.demo.tokenizer import train_tokenizer
 from sa2va_cli.models.sa2va.conversation import Picture
 
 MIX = {
-    "attribute": 10,
+    "attribute": 9,
     "superlative": 8,
-    "relation": 12,
+    "relation": 11,
     "plural": 7,
     "several": 5,
-    "absent": 17,
-    "count": 18,
-    "exists": 9,
+    "absent": 15,
+    "count": 22,
+    "exists": 8,
     "has_color": 3,
-    "color": 4,
-    "shape": 4,
-    "caption": 6,
+    "color": 2,
+    "shape": 2,
+    "caption": 5,
     "description": 1,
-    "region": 6,
+    "region": 10,
 }
 VIDEO_MIX = {"attribute": 10, "plural": 2, "several": 3, "absent": 3, "exists": 1}
 SECOND_TURNS = 0.1
