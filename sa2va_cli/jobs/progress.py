@@ -141,7 +141,7 @@ class LiveView:
 
     def _overall(self, state: RunState) -> Table:
         share = state.finished / state.total if state.total else 1.0
-        parts = [f"{state.finished}/{state.total}", f"{share:.0%}", f"{self._pace.rate:.1f}/s"]
+        parts = [f"{state.finished}/{state.total}", f"{share:.0%}", _speed(self._pace.rate)]
         if state.all_failed:
             parts.append(f"{state.all_failed} failed")
         ahead = (
@@ -215,6 +215,13 @@ class JsonView:
 
     def _send(self, event: dict[str, Any]) -> None:
         _write_line(self._stream, json.dumps(event))
+
+
+def _speed(rate: float) -> str:
+    """Items a second, or seconds an item when they are slow."""
+    if rate <= 0:
+        return "-/s"
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _write_line(stream: TextIO, text: str) -> None:
