@@ -49,7 +49,7 @@ def annotate_job(config: JobConfig, services: Services) -> int:
             left=state.left,
             seconds=round(time.monotonic() - started, 1),
             skipped=prepared.found.skipped,
-            written=tuple(_written(one) for one in exported),
+            written=tuple(one.text("; ") for one in exported),
             next_step=_next_step(prepared.job_dir, state, code),
             exit_code=code,
         )
@@ -91,11 +91,6 @@ def _run(prepared: Prepared, view: View, services: Services, options: ExportOpti
 def _export(job_dir: Path, formats: tuple[str, ...], options: ExportOptions) -> list[Exported]:
     with closing(StoreReader(job_dir)) as results:
         return export_results(results, formats, job_dir, options)
-
-
-def _written(exported: Exported) -> str:
-    notes = "".join(f"; {note}" for note in exported.notes)
-    return f"{exported.path}: {exported.count} {exported.unit}{notes}"
 
 
 def _next_step(job_dir: Path, state: RunState, code: int) -> str:

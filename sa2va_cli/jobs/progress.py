@@ -82,7 +82,7 @@ class LineView:
         self._state = state
         if not state.at_work:
             self._started = time.monotonic()  # loading a model is no item's time
-        news = state.finished != self._drawn
+        news = state.at_work and state.finished != self._drawn
         if news and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._draw(state)
 

@@ -69,7 +69,8 @@ class Summary:
         lines = [f"{counts}; {self.seconds:.1f} s."]
         lines += [f"  {line}" for line in self.written]
         if self.skipped:
-            lines.append(f"  {self.skipped} other files were not looked at")
+            what = "1 other file was" if self.skipped == 1 else f"{self.skipped} other files were"
+            lines.append(f"  {what} not looked at")
         lines.append(self.next_step)
         return "\n".join(line for line in lines if line)
 
