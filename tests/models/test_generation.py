@@ -70,7 +70,7 @@ def test_region_questions_share_only_the_picture(golden_model, picture):
     text = "<image>What is in region1 and region2?"
     questions = [Question(text, mask_prompts=left), Question(text, mask_prompts=right)]
     encoded = [
-        golden_model._questions.encode(question, seen_picture(golden_model, picture))
+        golden_model.steps.questions.encode(question, seen_picture(golden_model, picture))
         for question in questions
     ]
     assert encoded[0].ids == encoded[1].ids
@@ -84,11 +84,8 @@ def test_region_questions_share_only_the_picture(golden_model, picture):
 
 
 def seen_picture(model, picture):
-    from sa2va_cli.models.sa2va.preprocess import image_tiles
-    from sa2va_cli.models.sa2va.questions import see_image
-
     with torch.inference_mode():
-        return see_image(model._tile_tokens(image_tiles(picture, 448, 12)))
+        return model.steps.see_image(picture)
 
 
 def prompt(ids, shareable=100):

@@ -38,7 +38,7 @@ def test_both_engines_agree_on_the_golden_cases(name, golden_case, golden_model)
     question = Question(
         case.arguments["text"], case.arguments["past_text"], regions[0] if regions else None
     )
-    plain = PlainEngine(golden_model)
+    plain = PlainEngine(golden_model.steps)
     if "image" in case.arguments:
         for _ in range(2):  # without a draft, then with one
             fast = golden_model.answer_image(case.arguments["image"], [question])[0]
@@ -55,7 +55,7 @@ def test_both_engines_agree_on_the_golden_cases(name, golden_case, golden_model)
 @pytest.fixture
 def forgetful(golden_model, monkeypatch):
     """The golden model with an empty book of drafts."""
-    monkeypatch.setattr(golden_model._generator, "drafts", DraftBook())
+    monkeypatch.setattr(golden_model.generator, "drafts", DraftBook())
     return golden_model
 
 
@@ -76,7 +76,7 @@ def wrong_drafts(model):
 @pytest.mark.parametrize("texts", [["one"], ["one", "two", "color"], ["caption", "one"] * 4])
 def test_no_draft_changes_an_answer(forgetful, monkeypatch, texts):
     questions = [Question(TEXTS[text]) for text in texts]
-    slow = PlainEngine(forgetful).answer_image(PICTURE, questions)
+    slow = PlainEngine(forgetful.steps).answer_image(PICTURE, questions)
     for draft in wrong_drafts(forgetful):
         monkeypatch.setattr(DraftBook, "propose", lambda self, question, draft=draft: draft)
         fast = forgetful.answer_image(PICTURE, questions)
@@ -135,7 +135,7 @@ def test_three_objects_at_once_are_tracked_as_if_alone(golden_model, golden_case
     together = golden_model.answer_video(video, [Question(text) for text in texts])
     masks = list(together)
     assert sum(len(answer.seg_probabilities) for answer in together.answers) == 3
-    alone = PlainEngine(golden_model).answer_video(video, [Question(text) for text in texts])
+    alone = PlainEngine(golden_model.steps).answer_video(video, [Question(text) for text in texts])
     masks_agree(masks, list(alone))
 
 

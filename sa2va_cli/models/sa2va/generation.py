@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from sa2va_cli.models.sa2va.drafts import DraftBook, Ids
+from sa2va_cli.models.sa2va.greedy import Greedy
 from sa2va_cli.models.sa2va.kept import KeptCells
 from sa2va_cli.models.sa2va.packing import PackedCells
 from sa2va_cli.models.sa2va.stopping import StopRule
 
 MAX_NEW_TOKENS = 2048
-Predict = Callable[[Tensor], tuple[list[int], list[float]]]  # states -> tokens, probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ class GeneratedAnswer:
 class Generator:
     """Greedy decoding with a key-value cache that all prompts of a picture share."""
 
-    def __init__(self, language_model: Qwen2ForCausalLM, stop: StopRule, seg_token_id: int) -> None:
+    def __init__(
+        self, language_model: Qwen2ForCausalLM, greedy: Greedy, stop: StopRule, seg_token_id: int
+    ) -> None:
         self._language_model = language_model
+        self._greedy = greedy
         self._stop = stop
         self._seg_token_id = seg_token_id
         self.drafts = DraftBook()
@@ -154,7 +157,7 @@ class Generator:
         for answer, own in zip(answers, states.split(lengths.tolist()), strict=True):
             # From the prompt's last token on, each state predicts a token of the answer.
             kept = answer.verify(
-                own[answer.prompt_length - shared - 1 :], self._predict, self._stop,
+                own[answer.prompt_length - shared - 1 :], self._greedy, self._stop,
                 self._seg_token_id,
             )  # fmt: skip
             cells.forget(shared, answer.row, answer.prompt_length + kept)
@@ -167,19 +170,12 @@ class Generator:
         positions = torch.tensor([answer.next_position for answer in active], device=device)
         mask = cells.append(owners, positions)
         states = self._forward(self._embed(newest), positions, mask, cache)
-        tokens, probabilities = self._predict(states)
+        tokens, probabilities = self._greedy(states, [len(answer.ids) for answer in active])
         for answer, state, token, probability in zip(
             active, states, tokens, probabilities, strict=True
         ):
             answer.feed(state, self._seg_token_id)
             answer.add(token, probability, self._stop)
-
-    def _predict(self, states: Tensor) -> tuple[list[int], list[float]]:
-        """(T, D) -> the likeliest next token after each state, and its probability."""
-        logits = self._language_model.lm_head(states).float()  # (T, V)
-        best, tokens = logits.max(dim=-1)
-        probabilities = (best - logits.logsumexp(dim=-1)).exp()
-        return tokens.tolist(), probabilities.tolist()
 
     def _embed(self, ids: Ids) -> Tensor:
         weight = self._language_model.lm_head.weight
@@ -244,13 +240,13 @@ class _Answer:
             self.seg_states.append(state)
             self.seg_probabilities.append(self.probability)
 
-    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+    def verify(self, states: Tensor, greedy: Greedy, stop: StopRule, seg_token_id: int) -> int:
         """Take the draft as far as the model agrees, and the model's own token behind that.
 
         `states` (1 + draft tokens fed, D): of the prompt's last token and of the draft's. Returns
         how many draft tokens stay in the cache.
         """
-        tokens, probabilities = predict(states)
+        tokens, probabilities = greedy(states, range(len(self.ids), len(self.ids) + len(states)))
         for index, (token, probability) in enumerate(zip(tokens, probabilities, strict=True)):
             self.add(token, probability, stop)
             agreed = index < len(self.draft) and token == self.draft[index]
@@ -273,6 +269,6 @@ class _Aside(_Answer):
     done: bool = True
     state: Tensor | None = None  # (D,) of the prompt's last token
 
-    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+    def verify(self, states: Tensor, greedy: Greedy, stop: StopRule, seg_token_id: int) -> int:
         self.state = states[0]
         return 0
