@@ -8,6 +8,7 @@ import typer
 from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.ask import ask
+from sa2va_cli.cli.bench import bench
 from sa2va_cli.cli.chat import chat
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
@@ -34,6 +35,7 @@ app.command(no_args_is_help=True)(ask)
 app.command(no_args_is_help=True)(status)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(merge)
+app.command()(bench)
 app.add_typer(model.app, name="model")
 
 
