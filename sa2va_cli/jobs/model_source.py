@@ -13,6 +13,7 @@ from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash")
+ENGINES = ("fast", "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Loading:
     dtype: str = "auto"
     attention: str = "auto"
     sam2_weights: Path | None = None
+    engine: str = "fast"
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Sa2vaLoader:
 
         if device.startswith("cuda"):  # else libraries open a context on the first device too
             torch.cuda.set_device(device)
-        return Sa2VA.from_pretrained(
+        model = Sa2VA.from_pretrained(
             self.folder,
             device=device,
             dtype=self.how.dtype,
@@ -47,6 +50,11 @@ class Sa2vaLoader:
             sam2_weights=self.how.sam2_weights,
             local_files_only=True,
         )
+        if self.how.engine == "plain":
+            from sa2va_cli.models.sa2va.plain import PlainEngine
+
+            return PlainEngine(model.steps)
+        return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Sa2vaSource:
             raise unknown_name("dtype", self.how.dtype, DTYPES)
         if self.how.attention not in ATTENTIONS:
             raise unknown_name("attention", self.how.attention, ATTENTIONS)
+        if self.how.engine not in ENGINES:
+            raise unknown_name("engine", self.how.engine, ENGINES)
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
         tensors = read_inventory(source.folder)

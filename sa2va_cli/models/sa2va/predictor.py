@@ -17,6 +17,7 @@ from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choos
 from sa2va_cli.models.sa2va.generation import Generator
 from sa2va_cli.models.sa2va.greedy import Ids
 from sa2va_cli.models.sa2va.hub import locate
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
@@ -148,13 +149,28 @@ class Sa2VA:
         answers, prompts = self._ask(questions, self.steps.see_image(picture))
         if not len(prompts):
             return [Prediction(answer) for answer in answers]
-        decoded = self.model.segmenter.decode_prompts(
-            self.steps.features(picture, video=False), prompts
-        )
-        frame = self.steps.frame_masks(0, decoded, picture.size)
+        features = self.steps.features(picture, video=False)
+        return self._segment(picture, features, answers, prompts)
+
+    @torch.inference_mode()
+    def answer_images(
+        self, asked: Sequence[tuple[ImageLike, Sequence[Question]]]
+    ) -> list[list[Prediction]]:
+        """Several images, each with its own questions; both eyes see them in batches."""
+        pictures = [as_rgb(image) for image, _ in asked]
+        said = [
+            self._ask(questions, seen)
+            for (_, questions), seen in zip(asked, self.steps.see_images(pictures), strict=True)
+        ]
+        drawn = [
+            picture for picture, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)
+        ]
+        features = self.steps.features_of_each(drawn)
         return [
-            Prediction(answer, (part,) if answer.seg_probabilities else ())
-            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+            self._segment(picture, next(features), answers, prompts)
+            if len(prompts)
+            else [Prediction(answer) for answer in answers]
+            for picture, (answers, prompts) in zip(pictures, said, strict=True)
         ]
 
     @torch.inference_mode()
@@ -220,6 +236,20 @@ class Sa2VA:
         from sa2va_cli.models.sa2va.chat import start  # it builds on this class
 
         return start(self, image, video, self._video_options(options or VideoOptions()))
+
+    def _segment(
+        self,
+        picture: Image.Image,
+        features: FrameFeatures,
+        answers: Sequence[Answer],
+        prompts: Tensor,
+    ) -> list[Prediction]:
+        decoded = self.model.segmenter.decode_prompts(features, prompts)
+        frame = self.steps.frame_masks(0, decoded, picture.size)
+        return [
+            Prediction(answer, (part,) if answer.seg_probabilities else ())
+            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+        ]
 
     def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
         """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""

@@ -1,5 +1,8 @@
 """The steps from pixels to masks, each by itself: what the engines and conversations share."""
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -25,6 +28,7 @@ from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.results import Answer, FrameMasks
 
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
+FRAME_BATCH = 4  # images in one pass of SAM 2's encoder
 
 
 class Steps:
@@ -52,6 +56,12 @@ class Steps:
         """An image as the language model gets it."""
         return see_image(self._tile_tokens(self.tiles(picture)))
 
+    def see_images(self, pictures: Sequence[Image.Image]) -> list[SeenPicture]:
+        """Several images, whose tiles share the passes of the vision tower."""
+        tiles = [self.tiles(picture) for picture in pictures]
+        tokens = self._tile_tokens(list(chain.from_iterable(tiles)))
+        return [see_image(own) for own in tokens.split([len(own) for own in tiles])]
+
     def see_video(self, key_frames: list[Image.Image]) -> SeenPicture:
         """The key frames of a video as the language model gets them."""
         side = self.config.vision.image_size
@@ -65,6 +75,17 @@ class Steps:
         square = sam_square(picture, self.config.segmenter.image_size)[None]
         square = to_device(square, self.device)
         return self.model.segmenter.encode(normalise_sam(square, self.dtype, video=video))
+
+    def features_of_each(self, pictures: Sequence[Image.Image]) -> Iterator[FrameFeatures]:
+        """SAM 2's view of several images, encoded a few at a time."""
+        side = self.config.segmenter.image_size
+        squares = torch.stack([sam_square(picture, side) for picture in pictures])
+        for part in squares.split(FRAME_BATCH):
+            values = normalise_sam(to_device(part, self.device), self.dtype, video=False)
+            features = self.model.segmenter.encode(values)
+            for index in range(len(part)):
+                own = slice(index, index + 1)
+                yield FrameFeatures(features.coarse[own], features.middle[own], features.fine[own])
 
     def text(self, generated: GeneratedAnswer) -> str:
         return self.tokenizer.decode(generated.ids).strip()
