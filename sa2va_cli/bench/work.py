@@ -9,7 +9,7 @@ from PIL import Image
 from sa2va_cli.config import Prompt
 from sa2va_cli.demo.motion import PROMPTED, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED, make_scene
-from sa2va_cli.demo.shapes import Thing
+from sa2va_cli.demo.shapes import COLORS, SHAPES, Thing
 from sa2va_cli.errors import UsageError
 from sa2va_cli.results import MediaKind, Question
 from sa2va_cli.tasks import get_task
@@ -27,7 +27,7 @@ NAMES = (  # of things, by their attributes
     ("size", "fill", "color", "shape"),
 )
 SEGMENT_ANSWER = "Sure, [SEG].<|im_end|>"
-CAPTION_PART = " <p> a red circle </p> [SEG]"
+CAPTION_WORDS = tuple(f"{color} {shape}" for shape in SHAPES for color in COLORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ class Work:
 
     def forced_text(self) -> str:
         """What a model without training is made to answer."""
-        return (
-            f"{CAPTION_PART * self.count}.<|im_end|>" if self.kind == "caption" else SEGMENT_ANSWER
-        ).lstrip()
+        if self.kind != "caption":
+            return SEGMENT_ANSWER
+        words = (CAPTION_WORDS[7 * i % len(CAPTION_WORDS)] for i in range(self.count))
+        return ", ".join(f"<p> a {name} </p> [SEG]" for name in words) + ".<|im_end|>"
 
 
 def parse_works(text: str) -> tuple[Work, ...]:

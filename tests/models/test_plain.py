@@ -88,6 +88,40 @@ def test_no_draft_changes_an_answer(forgetful, monkeypatch, texts):
             masks_agree(one.frames, other.frames)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_drafted_in_the_middle_changes_an_answer(forgetful, monkeypatch, seed):
+    """Some guesses are right for some tokens, some are nonsense, some end the answer."""
+    questions = [Question(TEXTS[text]) for text in ("caption", "one", "two")]
+    slow = PlainEngine(forgetful.steps).answer_image(PICTURE, questions)
+    said = [forgetful.tokenizer.encode(one.text) for one in slow]
+    rng = np.random.default_rng(seed)
+
+    def guess(self, ids):
+        right = next((one for one in said if one[: len(ids)] == ids), ())[len(ids) :]
+        nonsense = rng.integers(0, 200, rng.integers(0, 5)).tolist()
+        return (*right[: rng.integers(0, 6)], *nonsense)
+
+    monkeypatch.setattr(DraftBook, "follow", guess)
+    monkeypatch.setattr(DraftBook, "propose", lambda self, question: ())
+    fast = forgetful.answer_image(PICTURE, questions)
+    assert [one.text for one in fast] == [one.text for one in slow]
+    for one, other in zip(fast, slow, strict=True):
+        np.testing.assert_allclose(
+            one.answer.seg_probabilities, other.answer.seg_probabilities, atol=1e-5
+        )
+        masks_agree(one.frames, other.frames)
+
+
+def test_what_was_said_before_is_drafted_in_the_middle_of_an_answer():
+    book = DraftBook()
+    assert book.follow([1, 2]) == ()
+    assert book.follow([1, 2, 3, 9, 1, 2]) == (3, 9, 1, 2)  # in the same answer
+    book.learn((5,), (7, 8, 4, 4, 6))
+    assert book.follow([8]) == (4, 4, 6)
+    assert book.follow([7, 8]) == (4, 4, 6)
+    assert book.follow([3]) == ()
+
+
 def test_a_confirmed_draft_needs_no_step(forgetful, monkeypatch):
     passes, forward = [], forgetful.model.language_model.model.forward
 

@@ -5,7 +5,12 @@ import torch.multiprocessing
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.runners.crew import CrewPlan, worker_names
-from sa2va_cli.runners.devices import CPU_WORKERS, choose_devices, usable_cores
+from sa2va_cli.runners.devices import (
+    CPU_WORKERS,
+    choose_batch_size,
+    choose_devices,
+    usable_cores,
+)
 
 
 def test_the_spawn_context_is_that_of_torch():
