@@ -1,12 +1,11 @@
 """Fast and plain engine on the same work, in turns, in one run."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -16,7 +15,7 @@ from sa2va_cli.bench.stages import Pass, StageClock
 from sa2va_cli.bench.work import Ready, Work, make_ready
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.video import VideoAnswers
-from sa2va_cli.results import FrameMasks, Prediction, Question
+from sa2va_cli.results import Prediction, Question
 
 ELSE = "everything else"  # pixels in, masks out, and Python
 
@@ -29,6 +28,10 @@ class Engine(Protocol):
     def answer_image(
         self, image: Image.Image, questions: Sequence[Question]
     ) -> list[Prediction]: ...
+
+    def answer_images(
+        self, asked: Sequence[tuple[Image.Image, Sequence[Question]]]
+    ) -> list[list[Prediction]]: ...
 
     def answer_video(
         self, frames: Sequence[Image.Image], questions: Sequence[Question]
@@ -55,6 +58,7 @@ class Measurement:
     title: str
     engine: str
     seconds: tuple[float, ...]  # of each repetition
+    processor_seconds: tuple[float, ...]  # of all threads: what is left of a shared machine
     per_second: float  # images, or frames, by the median
     masks: int
     ceiling_share: float  # operations over time, of the measured matrix product
@@ -74,6 +78,7 @@ class Comparison:
 
     measurements: tuple[Measurement, ...]
     ratio: float | None  # plain over fast: the median over the pairs; None with one engine
+    processor_ratio: float | None  # the same of the processor's time; only where it computes
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,26 +104,37 @@ class Bench:
         self._machine = machine
         self._device = device
         self._arithmetic: Arithmetic | None = None
+        self.stopped_by: SystemExit | None = None  # a signal, in the middle of a work
 
     def compare(self, work: Work, repeat: int, frames: int) -> Comparison:
-        """Each engine `repeat` times, in turns."""
+        """Each engine `repeat` times, in turns; fewer if a signal comes, but once at least."""
         ready = make_ready(work, frames)
         engines = {name: make(work) for name, make in self._engines.items()}
         runs: dict[str, list[_Run]] = {name: [] for name in engines}
         for engine in engines.values():
             # Libraries warm up, and the fast engine learns what this model usually says.
             _answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
-        for _ in range(repeat):
+        for done in range(repeat):
             if work.kind == "caption":  # no caption comes twice: nothing may be known of it
                 engines = {name: make(work) for name, make in self._engines.items()}
-            for name, engine in engines.items():
-                runs[name].append(self._run(engine, ready))
-        measurements = [
+            try:
+                turn = {name: self._run(engine, ready) for name, engine in engines.items()}
+            except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
+                if not done:
+                    raise
+                self.stopped_by = signal
+                break
+            for name, run in turn.items():
+                runs[name].append(run)
+        measurements = tuple(
             self._measurement(name, engines[name], ready, runs[name]) for name in engines
-        ]
-        pairs = list(zip(*([run.seconds for run in runs[name]] for name in runs), strict=True))
-        ratio = median(plain / fast for fast, plain in pairs) if len(engines) == 2 else None
-        return Comparison(tuple(measurements), ratio)
+        )
+        on_processor = self._device.type == "cpu"
+        return Comparison(
+            measurements,
+            _ratio([one.seconds for one in measurements]),
+            _ratio([one.processor_seconds for one in measurements]) if on_processor else None,
+        )
 
     def _run(self, engine: Engine, ready: Ready) -> _Run:
         if self._arithmetic is None:
@@ -146,6 +162,7 @@ class Bench:
             title=ready.work.title(len(ready.pictures)),
             engine=name,
             seconds=tuple(run.seconds for run in runs),
+            processor_seconds=tuple(run.processor for run in runs),
             per_second=len(ready.pictures) / middle,
             masks=typical.masks,
             ceiling_share=operations / typical.seconds / self._machine.matmul_tflops,
@@ -177,17 +194,21 @@ class Bench:
         return run.processor / run.seconds / self._machine.threads
 
 
+def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:
+    """The second engine's times over the first one's, pair by pair."""
+    if len(times) != 2:
+        return None
+    return median(slow / fast for fast, slow in zip(*times, strict=True))
+
+
 def _answer(engine: Engine, ready: Ready) -> int:
     """Do the work; returns the number of masks, of each frame of a video."""
-    if ready.work.kind != "video":
+    if ready.work.kind == "video":
+        stream = engine.answer_video(ready.pictures, ready.questions)
+        return max((len(frame.masks) for frame in stream), default=0)
+    if ready.work.kind == "batch":
+        asked = [(picture, ready.questions) for picture in ready.pictures]
+        predictions = [one for image in engine.answer_images(asked) for one in image]
+    else:
         predictions = engine.answer_image(ready.pictures[0], ready.questions)
-        return sum(len(frame.masks) for one in predictions for frame in one.frames)
-    return max((_num_masks(masks) for masks in _video(engine, ready)), default=0)
-
-
-def _video(engine: Engine, ready: Ready) -> Iterator[FrameMasks]:
-    return iter(engine.answer_video(ready.pictures, ready.questions))
-
-
-def _num_masks(masks: FrameMasks) -> int:
-    return int(np.shape(masks.masks)[0])
+    return sum(len(frame.masks) for one in predictions for frame in one.frames)

@@ -15,7 +15,7 @@ from sa2va_cli.results import MediaKind, Question
 from sa2va_cli.tasks import get_task
 
 DEFAULT_WORKS = "image-1,image-4,image-16,video-1,video-5"
-KINDS = ("image", "caption", "video")
+KINDS = ("image", "batch", "caption", "video")
 PHOTO_SIZE = (640, 480)
 VIDEO_FRAMES = 24
 MAX_PROMPTS = 64
@@ -32,8 +32,8 @@ CAPTION_WORDS = tuple(f"{color} {shape}" for shape in SHAPES for color in COLORS
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`image-8`: one image, eight prompts. `caption-6`: a caption, six [SEG] if forced.
-    `video-4`: one clip, four prompts."""
+    """`image-8`: one image, eight prompts. `batch-8`: eight images at a time, one prompt each.
+    `caption-6`: a caption, six [SEG] if forced. `video-4`: one clip, four prompts."""
 
     kind: str
     count: int
@@ -48,6 +48,8 @@ class Work:
 
     def title(self, frames: int) -> str:
         """For people."""
+        if self.kind == "batch":
+            return f"{self.count} images at a time, 1 prompt"
         prompts = "1 prompt" if self.count == 1 else f"{self.count} prompts"
         if self.kind == "caption":
             return f"image, caption with {self.count} [SEG]"
@@ -86,9 +88,13 @@ def make_ready(work: Work, frames: int) -> Ready:
         drawn = make_clip(SEED, frames)
         pictures = tuple(Image.fromarray(frame) for frame in drawn.frames)
         return Ready(work, pictures, _questions(work, drawn.things))
-    scene = next(scene for scene in map(make_scene, count(SEED)) if len(scene.things) == 6)
-    picture = Image.fromarray(scene.image).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
-    return Ready(work, (picture,), _questions(work, scene.things))
+    with_six = (scene for scene in map(make_scene, count(SEED)) if len(scene.things) == 6)
+    scenes = list(islice(with_six, work.count if work.kind == "batch" else 1))
+    pictures = tuple(
+        Image.fromarray(scene.image).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
+        for scene in scenes
+    )
+    return Ready(work, pictures, _questions(work, scenes[0].things))
 
 
 def _questions(work: Work, things: Sequence[Thing]) -> tuple[Question, ...]:
@@ -97,7 +103,7 @@ def _questions(work: Work, things: Sequence[Thing]) -> tuple[Question, ...]:
     task = get_task("segment")
     return tuple(
         task.question(Prompt(phrase, phrase), work.media_kind)
-        for phrase in islice(_phrases(things), work.count)
+        for phrase in islice(_phrases(things), 1 if work.kind == "batch" else work.count)
     )
 
 
@@ -116,6 +122,6 @@ def _parse_work(text: str) -> Work:
         return Work(kind, int(count))
     raise UsageError(
         f"Unknown work {text!r}.",
-        hint=f"write image-8 (prompts), caption-6 ([SEG]s) or video-4 (prompts); at most "
-        f"{MAX_PROMPTS}",
+        hint="write image-8 (prompts), batch-8 (images), caption-6 ([SEG]s) or video-4 (prompts); "
+        f"at most {MAX_PROMPTS}",
     )

@@ -15,7 +15,8 @@ def bench(
         str,
         typer.Option(
             "--works",
-            help="What to measure: image-N and video-N with N prompts, caption-N.",
+            help="What to measure: image-N and video-N with N prompts, batch-N with N images, "
+            "caption-N.",
             metavar="LIST",
         ),
     ] = WORKS,
@@ -46,6 +47,7 @@ def bench(
     offline: o.Offline = None,
     dtype: o.Dtype = None,
     attention: o.Attention = None,
+    compile: o.Compile = None,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.", metavar="NAME")
     ] = "auto",
@@ -72,7 +74,7 @@ def bench(
 
     job = talk_config(
         {"model": model, "revision": revision, "offline": offline, "dtype": dtype,
-         "attention": attention}
+         "attention": attention, "compile": compile}
     )  # fmt: skip
     options = BenchOptions(
         works, random_weights, engine, repeat, frames, forced, stages, device, threads, markdown,

@@ -1,6 +1,7 @@
 """What `sa2va bench` does: make the engines, measure one work after the other, tell."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from sa2va_cli.bench.work import Work, parse_works
 from sa2va_cli.cli.load import load_model
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import unknown_name
+from sa2va_cli.models.sa2va.compiler import check_compiler
+from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
@@ -48,6 +51,7 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
         raise unknown_name("engine", options.engine, ENGINES)
     if options.threads:
         torch.set_num_threads(options.threads)
+    started = time.monotonic()
     model = _load(config, options)
     device = model.device
     machine = measure_machine(device, model.dtype)
@@ -57,6 +61,9 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
     typer.echo(opening(name, machine, options.repeat), err=options.as_json)
     if forced:
         typer.echo("answers are prescribed, token by token, for both engines", err=options.as_json)
+    compiled = " and compiled" if config.compile else ""
+    seconds = time.monotonic() - started
+    typer.echo(f"model loaded{compiled} in {seconds:.1f} s", err=options.as_json)
     bench = Bench(_engines(model, options.engine, forced), machine, device)
     comparisons: list[Comparison] = []
     code: str | int | None = 0
@@ -65,8 +72,10 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
             comparison = bench.compare(work, options.repeat, options.frames)
             comparisons.append(comparison)
             typer.echo("\n" + _text(comparison, options.stages), err=options.as_json)
+            if bench.stopped_by:
+                raise bench.stopped_by
     except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
-        typer.echo("interrupted: what was measured so far is whole", err=True)
+        typer.echo("interrupted: this is what was measured", err=True)
         code = signal.code
     if options.as_json:
         typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))
@@ -83,7 +92,12 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
     dtype = choose_dtype(config.dtype, device)
     attention = choose_attention(config.attention, device, dtype)
     typer.echo(f"drawing random weights of {options.random_weights} …", err=True)
-    return Sa2VA(random_model(published, device, dtype, attention), demo_tokenizer())
+    model = random_model(published, device, dtype, attention)
+    if config.compile:
+        check_compiler(on_gpu=device.type == "cuda")
+        compile_networks(model)
+        warm_up(model, device)
+    return Sa2VA(model, demo_tokenizer())
 
 
 def _engines(model: Sa2VA, chosen: str, forced: bool) -> dict[str, Callable[[Work], Engine]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
 from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
+from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER
@@ -49,6 +50,7 @@ class Sa2vaLoader:
             attention=self.how.attention,
             sam2_weights=self.how.sam2_weights,
             local_files_only=True,
+            compile=self.how.compile,
         )
         if self.how.engine == "plain":
             from sa2va_cli.models.sa2va.plain import PlainEngine
@@ -75,6 +77,8 @@ class Sa2vaSource:
             raise unknown_name("attention", self.how.attention, ATTENTIONS)
         if self.how.engine not in ENGINES:
             raise unknown_name("engine", self.how.engine, ENGINES)
+        if self.how.compile:
+            check_compiler(on_gpu=False)  # what a GPU needs, too, its worker checks
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
         tensors = read_inventory(source.folder)

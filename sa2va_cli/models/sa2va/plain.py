@@ -39,6 +39,12 @@ class PlainEngine:
         """One question after the other."""
         return [self._answer_image_question(as_rgb(image), question) for question in questions]
 
+    def answer_images(
+        self, asked: Sequence[tuple[ImageLike, Sequence[Question]]]
+    ) -> list[list[Prediction]]:
+        """One image after the other."""
+        return [self.answer_image(image, questions) for image, questions in asked]
+
     @torch.inference_mode()
     def answer_video(
         self,

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
+from sa2va_cli.models.sa2va.compiler import check_compiler
+from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.generation import Generator
@@ -66,16 +68,20 @@ class Sa2VA:
         revision: str | None = None,
         local_files_only: bool = False,
         sam2_weights: Path | None = None,
+        compile: bool = False,
     ) -> "Sa2VA":
         """Load a folder, a hub model (`ByteDance/Sa2VA-4B`) or the built-in `demo`.
 
         `sam2_weights`, a SAM 2.0 Hiera-L safetensors file, adds the decoder that the video mode
-        sa2va-i needs to a checkpoint that lacks it.
+        sa2va-i needs to a checkpoint that lacks it. `compile` makes loading slow, the first time
+        by minutes, and the fixed-shape networks faster.
 
         Raises CheckpointError for anything wrong with the checkpoint and UsageError for a device,
         dtype or attention that cannot be had.
         """
         chosen_device = choose_device(device)
+        if compile:
+            check_compiler(on_gpu=chosen_device.type == "cuda")
         chosen_dtype = choose_dtype(dtype, chosen_device)
         implementation = choose_attention(attention, chosen_device, chosen_dtype)
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
@@ -83,6 +89,9 @@ class Sa2VA:
         tokenizer = Tokenizer(source.folder)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
+        if compile:
+            compile_networks(model)
+            warm_up(model, chosen_device)
         return cls(model, tokenizer, source.revision)
 
     @property
