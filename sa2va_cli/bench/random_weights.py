@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sa2va_cli.bench.work import Work
-from sa2va_cli.models.sa2va.checkpoint import PRECISE_PARTS
+from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.hub import demo_folder
 from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
@@ -13,16 +13,14 @@ from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 SPREAD = 0.02  # standard deviation of weight matrices, as before training
 
 
-def random_model(
-    config: Sa2vaConfig, device: torch.device, dtype: torch.dtype, attention: str
-) -> Sa2vaModel:
+def random_model(config: Sa2vaConfig, placement: Placement) -> Sa2vaModel:
     """All networks at full size; the same weights for the same config."""
-    model = meta_model(config, attention)
+    model = meta_model(config, placement.attention)
+    device = placement.device
     generator = torch.Generator(device).manual_seed(0)
     weights: dict[str, Tensor] = {}
     for name, like in model.state_dict().items():
-        precise = torch.float32 if name.startswith(PRECISE_PARTS) else dtype
-        weight = torch.empty(like.shape, dtype=precise, device=device)
+        weight = torch.empty(like.shape, dtype=placement.dtype_of(name), device=device)
         if weight.ndim > 1:
             weight.normal_(0.0, SPREAD, generator=generator)
         else:  # norms and scales are one, biases nothing

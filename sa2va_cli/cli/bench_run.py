@@ -17,6 +17,7 @@ from sa2va_cli.bench.work import Work, parse_works
 from sa2va_cli.cli.load import load_model
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import unknown_name
+from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
@@ -92,7 +93,7 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
     dtype = choose_dtype(config.dtype, device)
     attention = choose_attention(config.attention, device, dtype)
     typer.echo(f"drawing random weights of {options.random_weights} …", err=True)
-    model = random_model(published, device, dtype, attention)
+    model = random_model(published, Placement(device, dtype, attention))
     if config.compile:
         check_compiler(on_gpu=device.type == "cuda")
         compile_networks(model)

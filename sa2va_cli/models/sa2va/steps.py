@@ -115,7 +115,9 @@ class Steps:
 
     def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
         """(tiles, tokens_per_tile, D)."""
-        pixel_values = to_device(tile_pixels(tiles), self.device).to(self.dtype)
+        pixel_values = to_device(tile_pixels(tiles), self.device).to(
+            self.model.vision_encoder.dtype
+        )
         return torch.cat(
             [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
         )
