@@ -59,15 +59,14 @@ def bench(
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Measure images and frames a second, time by stage, memory, and the distance to the floor.
+    """Measure speed on this machine, stage by stage, against its limit.
 
-    The fast engine and the plain one, which shares and drafts nothing, take turns. With random
-    weights every answer is prescribed, token by token, for both: such models never say [SEG] by
-    themselves. All the work is done all the same.
-
-    \b
     sa2va bench --model demo
     sa2va bench --random-weights ByteDance/Sa2VA-4B --engine fast
+
+    The fast engine and the plain one, which shares nothing, take turns.
+    With random weights, which never say [SEG] by themselves, both are told their
+    answers token by token, and do all the work all the same.
     """
     from sa2va_cli.cli.bench_run import BenchOptions, run_bench
     from sa2va_cli.cli.load import talk_config
