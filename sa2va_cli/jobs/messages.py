@@ -53,6 +53,13 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """The item is done anew, with less at a time: its masks so far do not count."""
+
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The item is done; its last masks, and everything else."""
 
@@ -85,4 +92,6 @@ class Gone:
     """Said by the parent's own end of the pipe: the worker is no more."""
 
 
-FromWorker = Ready | CannotLoad | Begun | Thinking | Masks | Finished | Failed | Crashed | Gone
+FromWorker = (
+    Ready | CannotLoad | Begun | Thinking | Masks | Restarted | Finished | Failed | Crashed | Gone
+)
