@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,19 +12,28 @@ from dataclasses import replace
 import numpy as np
 
 from sa2va_cli.jobs.annotator import Annotator
-from sa2va_cli.jobs.messages import Finished, FromWorker, Masks, Thinking
+from sa2va_cli.jobs.messages import Checkpoint, Finished, FromWorker, Masks, Reached, Thinking
 from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
 from sa2va_cli.jobs.records import mask_records, read_answers
+from sa2va_cli.jobs.windows import FRAMES_AHEAD, VideoFootage, VideoRecords
 from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Video
-from sa2va_cli.results import FrameMasks, ItemResult, MaskRecord, Prediction, VideoOptions
+from sa2va_cli.results import (
+    FrameMasks,
+    ItemResult,
+    MaskRecord,
+    Prediction,
+    VideoOptions,
+    WindowLook,
+    frame_runs,
+)
 from sa2va_cli.tasks import Task
 
 Send = Callable[[FromWorker], None]
-FRAMES_AHEAD = 4  # decoded frames that wait for the model: 25 MB each at 4K
 RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
 MASKS_A_MESSAGE = 64
 SIGN_OF_LIFE_SECONDS = 1.0
+MAX_STATE = 2**29  # bytes of a checkpoint: with more, a video that is broken off begins anew
 
 
 class Behind:
@@ -69,6 +79,10 @@ class ItemAnnotator:
     def video(self, opened: OpenedVideo) -> None:
         """Nothing is sent as finished unless every frame went through."""
         self._send(Thinking(opened.work.item))
+        info = opened.video.info
+        if self._options.window is not None or len(info.sampled) < len(info.selected):
+            self._video_in_windows(opened)
+            return
         questions = [exchange.question for exchange in opened.asked]
         numbers = array("q")  # of the frames that the model was given, in the file
         batch = MaskBatch(opened.work.item, self._send)
@@ -81,8 +95,49 @@ class ItemAnnotator:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(lambda masks=numbered: batch.add(masks))  # type: ignore[misc]
             # Without objects the model leaves most frames unread.
-            seen = len(numbers) if objects else num_frames
-            result = replace(video_result(opened, seen), answers=answers, objects=objects)
+            seen = numbers if objects else opened.video.info.selected
+            result = replace(
+                video_result(opened, len(seen)),
+                answers=answers,
+                objects=objects,
+                frames=frame_runs(seen),
+            )
+        self._behind.do(lambda: batch.finish(result))
+
+    def _video_in_windows(self, opened: OpenedVideo) -> None:
+        """The same, from where an earlier attempt came to."""
+        work, batch = opened.work, MaskBatch(opened.work.item, self._send)
+        records, state, missing = VideoRecords(self._task, opened.asked), b"", 0
+        with opened.video:
+            if work.checkpoint:
+                records.restore(work.checkpoint)
+                state = work.checkpoint.state
+                done = bisect_left(opened.video.info.selected, work.checkpoint.frame_idx)
+                missing = done - len(records.frames)
+            footage = VideoFootage(opened.video, missing)
+            questions = [exchange.question for exchange in opened.asked]
+            story = self._annotator.answer_windows(
+                footage, questions, self._options, records.name, state
+            )
+            for event in story:
+                if isinstance(event, WindowLook):
+                    frame_idx = footage.numbers[event.first]
+                    if 0 < len(event.state) <= MAX_STATE:
+                        reached = records.checkpoint(frame_idx, event.state)
+                        self._behind.do(lambda reached=reached: batch.reach(reached))  # type: ignore[misc]
+                    records.look(event, frame_idx)
+                    continue
+                number = footage.numbers[event.masks.frame_idx]
+                records.frames.append(number)
+                masks = replace(event.masks, frame_idx=number)
+                self._behind.do(lambda m=masks, ids=event.obj_ids: batch.add(m, ids))  # type: ignore[misc]
+            result = replace(
+                video_result(opened, len(records.frames)),
+                answers=records.answers(),
+                objects=tuple(records.objects),
+                frames=frame_runs(records.frames),
+                windows=tuple(records.windows) if self._options.window is not None else (),
+            )
         self._behind.do(lambda: batch.finish(result))
 
     def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:
@@ -92,7 +147,8 @@ class ItemAnnotator:
         masks: list[MaskRecord] = []
         for prediction in predictions:
             for frame in prediction.frames:
-                masks += mask_records(frame, first_obj_id=len(masks) + 1)
+                numbers = range(len(masks) + 1, len(masks) + 1 + len(frame.masks))
+                masks += mask_records(frame, numbers)
         result = replace(image_result(opened), answers=answers, objects=objects)
         self._send(Finished(opened.work.item, result, tuple(masks)))
 
@@ -107,15 +163,23 @@ class MaskBatch:
         self._frames = 0
         self._last_sign = time.monotonic()
 
-    def add(self, masks: FrameMasks) -> None:
-        self._masks += mask_records(masks)
+    def add(self, masks: FrameMasks, obj_ids: Sequence[int] | None = None) -> None:
+        """Without numbers, objects count up from 1."""
+        self._masks += mask_records(masks, obj_ids)
         self._frames += 1
         if len(self._masks) >= MASKS_A_MESSAGE:
-            self._send(Masks(self._item, tuple(self._masks)))
-            self._masks = []
+            self._flush()
         if time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS:
             self._send(Thinking(self._item, self._frames))
             self._last_sign = time.monotonic()
+
+    def reach(self, checkpoint: Checkpoint) -> None:
+        self._flush()
+        self._send(Reached(self._item, checkpoint))
+
+    def _flush(self) -> None:
+        self._send(Masks(self._item, tuple(self._masks)))
+        self._masks = []
 
     def finish(self, result: ItemResult) -> None:
         self._send(Finished(self._item, result, tuple(self._masks)))

@@ -131,11 +131,18 @@ def frame_sampling(config: JobConfig) -> FrameSampling:
         fps=config.fps,
         every=config.every,
         max_frames=config.max_frames,
+        between=config.track_all,
     )
 
 
 def video_options(config: JobConfig) -> VideoOptions:
-    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
+    return VideoOptions(
+        key_frames=config.key_frames,
+        key_sampling=config.key_sampling,  # type: ignore[arg-type]  # check_values knows the words
+        mode=config.video_mode,  # type: ignore[arg-type]
+        window=config.window,
+        overlap=config.overlap,
+    )
 
 
 def _with_default_prompts(config: JobConfig) -> JobConfig:
