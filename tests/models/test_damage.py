@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import CheckpointError
+from sa2va_cli.models.sa2va.checkpoint import Placement
 
 INDEX = "model.safetensors.index.json"
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "internvl-qwen2" / "checkpoint"
@@ -239,11 +240,32 @@ def test_code_in_the_checkpoint_never_runs(checkpoint, tmp_path):
     assert not marker.exists()
 
 
+PARTS = [
+    "vision_encoder.embeddings.cls_token",
+    "language_model.lm_head.weight",
+    "seg_bridge.layers.0.weight",
+]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "kept"),
+    [
+        ("cpu", "float32", ("float32", "float32", "float32")),
+        ("cpu", "float16", ("float16", "float16", "float32")),
+        ("cpu", "bfloat16", ("bfloat16", "float32", "float32")),
+        ("cuda", "bfloat16", ("bfloat16", "bfloat16", "float32")),
+    ],
+)
+def test_each_part_is_kept_in_the_form_that_its_masks_bear(device, dtype, kept):
+    placement = Placement(torch.device(device), getattr(torch, dtype))
+    assert [placement.dtype_of(part) for part in PARTS] == [getattr(torch, one) for one in kept]
+
+
 def test_weights_take_the_device_and_dtype_asked_for(checkpoint):
-    model = Sa2VA.from_pretrained(str(checkpoint), device="cpu", dtype="bfloat16").model
-    assert model.language_model.lm_head.weight.dtype == torch.bfloat16
-    assert model.vision_encoder.embeddings.cls_token.dtype == torch.bfloat16
-    assert model.seg_bridge.layers[0].weight.dtype == torch.float32  # see PRECISE_PARTS
+    model = Sa2VA.from_pretrained(str(checkpoint), device="cpu", dtype="float16").model
+    weights = dict(model.named_parameters())
+    dtypes = [weights[part].dtype for part in PARTS]
+    assert dtypes == [torch.float16, torch.float16, torch.float32]
     assert not any(weight.requires_grad for weight in model.parameters())
     assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
 
@@ -262,7 +284,7 @@ def test_the_command_line_exits_with_2(damage, checkpoint, tmp_path):
 
 
 def test_loading_holds_no_more_than_the_model_and_one_shard(checkpoint):
-    """Two shards of 100 MB in float32 become 100 MB of bfloat16: 200 MB while loading, not 300."""
+    """Two shards of 100 MB in float32 become 100 MB of float16: 200 MB while loading, not 300."""
     edit_json(checkpoint / "config.json", lambda c: c["llm_config"].update(vocab_size=400_000))
     weights = load_file(checkpoint / "model.safetensors")
     (checkpoint / "model.safetensors").unlink()
@@ -277,10 +299,10 @@ def test_loading_holds_no_more_than_the_model_and_one_shard(checkpoint):
     code = (
         "import resource, sys\n"
         "import sa2va_cli.models.sa2va.predictor as p\n"
-        "p.Sa2VA.from_pretrained(sys.argv[2], device='cpu', dtype='bfloat16')\n"
+        "p.Sa2VA.from_pretrained(sys.argv[2], device='cpu', dtype='float16')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = peak()\n"
-        "model = p.Sa2VA.from_pretrained(sys.argv[1], device='cpu', dtype='bfloat16')\n"
+        "model = p.Sa2VA.from_pretrained(sys.argv[1], device='cpu', dtype='float16')\n"
         "print(peak() - before)\n"
     )
     done = subprocess.run(

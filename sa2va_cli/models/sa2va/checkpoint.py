@@ -23,7 +23,7 @@ from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
 
 PROGRESS_DELAY = 3  # seconds: a short load shows nothing
 # Small parts between language and mask stay in float32: rounding them moves whole masks (on the
-# golden cases the mean IoU of bfloat16 against float32 is 0.94 instead of 0.84), and costs little.
+# golden cases the mean IoU of bfloat16 against float32 is 0.95 instead of 0.84), and costs little.
 PRECISE_PARTS = (
     "seg_bridge.",
     "segmenter.mask_decoder.",
@@ -33,6 +33,9 @@ PRECISE_PARTS = (
     "segmenter.pointer_projection.",
     "segmenter.no_object_pointer",
 )
+# On a CPU, bfloat16 is for the part that is published in it. Rounding the language model or SAM 2's
+# eye as well takes single masks of the golden cases down to an IoU of 0.8.
+VISION_TOWER = "vision_encoder."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ class Placement:
     device: torch.device
     dtype: torch.dtype
     attention: str = "sdpa"
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """The form in which the weight of this name is kept."""
+        if self.device.type == "cpu" and self.dtype == torch.bfloat16:
+            rounded = name.startswith(VISION_TOWER)
+        else:
+            rounded = not name.startswith(PRECISE_PARTS)
+        return self.dtype if rounded else torch.float32
 
 
 def load_model(
@@ -64,9 +75,7 @@ def load_model(
     check_inventory(inventory, model, keys)
     try:
         for name, weight in _read_weights(inventory, keys):
-            precise = name.startswith(PRECISE_PARTS)
-            dtype = torch.float32 if precise else placement.dtype
-            _assign(model, name, weight.to(placement.device, dtype))
+            _assign(model, name, weight.to(placement.device, placement.dtype_of(name)))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The weights in {folder} cannot be read: {error}.", hint="download them again"

@@ -313,7 +313,7 @@ class Sa2VA:
 
     def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
         """(tiles, tokens_per_tile, D)."""
-        pixel_values = tile_pixels(tiles).to(self.device, self.dtype)
+        pixel_values = tile_pixels(tiles).to(self.device, self.model.vision_encoder.dtype)
         return torch.cat(
             [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
         )

@@ -63,4 +63,4 @@ def visual_tokens(
     patches = states[:, 1:]  # (tiles, h * w, D'): without the class token
     side = round(patches.shape[1] ** 0.5)
     grid = pixel_shuffle(patches.unflatten(1, (side, side)), ratio)
-    return projector(torch.flatten(grid, 1, 2))
+    return projector(torch.flatten(grid, 1, 2).to(next(projector.parameters()).dtype))
