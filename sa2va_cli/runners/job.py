@@ -26,6 +26,8 @@ from sa2va_cli.runners.devices import choose_devices
 from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
 
+DECODER_SECONDS = 60.0  # without a sign of life from a video's decoder
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -118,6 +120,8 @@ def _crew(prepared: Prepared) -> CrewPlan:
             video_options=video_options(config),
             max_pixels=config.max_pixels,
             presence=config.presence == "ask",
+            # Before the worker that waits for it would be taken for hung.
+            frame_timeout=min(DECODER_SECONDS, config.item_timeout / 3),
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
