@@ -9,7 +9,7 @@ DEMO ?= demo-out
 # So small a model wastes its time in one worker of two threads; two of one thread do not.
 DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo auto || echo cpu:2)
 
-.PHONY: help setup demo lint format test test-slow test-gpu clean
+.PHONY: help setup demo lint format test test-slow test-gpu bench-video clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test-slow: setup  ## the long ones: kill tests, throughput, quality
 
 test-gpu: setup  ## what needs a CUDA device
 	$(BIN)/python -m pytest -m gpu
+
+bench-video: setup  ## peak memory of videos of 100, 1,000 and 5,000 frames: an hour, or more
+	OMP_NUM_THREADS=1 $(BIN)/python -m sa2va_cli.demo.video_memory
 
 clean:  ## forget everything that make made
 	rm -rf $(VENV) build dist *.egg-info
