@@ -9,7 +9,7 @@ DEMO ?= demo-out
 # So small a model wastes its time in one worker of two threads; two of one thread do not.
 DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo auto || echo cpu:2)
 
-.PHONY: help setup demo lint format test test-slow test-gpu bench-video clean
+.PHONY: help setup demo pictures lint format test test-slow test-gpu bench-video clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,8 +24,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## draw pictures and videos, annotate them with the built-in model, say where to look
 	$(BIN)/python -m sa2va_cli.demo.draw $(DEMO)/input
 	OMP_NUM_THREADS=1 $(BIN)/sa2va annotate --manifest $(DEMO)/input/manifest.jsonl --model demo \
-		--devices $(DEVICES) --format coco,overlay,masks,video -o $(DEMO)/job
-	@echo "Look at $(DEMO)/job: overlays to see, COCO JSON to use. The truth: $(DEMO)/input/truth.json"
+		--devices $(DEVICES) --format coco,overlay,masks,report -o $(DEMO)/job
+	@echo "Open $(DEMO)/job/report.html in a browser. The truth: $(DEMO)/input/truth.json"
+
+pictures: demo  ## the pictures of the README anew, from the demo (needs chromium, chromedriver, tmux)
+	$(BIN)/python docs/pictures.py $(DEMO) --devices $(DEVICES)
 
 lint: setup  ## style, complexity and types
 	$(BIN)/ruff check .

@@ -114,7 +114,7 @@ class JobConfig:
     shard: str | None = None
 
     # What comes out
-    formats: tuple[str, ...] = ("coco", "answers")
+    formats: tuple[str, ...] = ()  # none named: what fits the media
     coco_segmentation: str = "rle"
     min_score: float = 0.0
     min_presence: float = 0.0

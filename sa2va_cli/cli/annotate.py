@@ -62,15 +62,13 @@ def annotate(
 ) -> None:
     """Annotate images and videos: what your sentences name gets masks.
 
-    \b
     sa2va annotate photos/ -p "the red car" -p "every person" -o out/
     sa2va annotate clips/ -p "car=the red car" -o out/ -f youtube-vis,video
     sa2va annotate photos/ --task caption -o out/ -f coco,overlay
     find . -name '*.jpg' -print0 | sa2va annotate - -0 -p "a dog" -o out/
 
-    The same command again does what is missing: new, changed and unfinished files.
+    Run the same command again: it does what is new, changed or unfinished.
 
-    \b
     Exit codes: 0 done, 1 fatal, 2 usage, 3 done but some items failed,
     11 another run has the folder, 130 and 143 interrupted.
     """

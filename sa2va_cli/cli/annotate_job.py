@@ -7,10 +7,11 @@ from pathlib import Path
 import typer
 
 from sa2va_cli.cli.exit_codes import EXIT_DONE, EXIT_SOME_FAILED
+from sa2va_cli.cli.formats import chosen_formats, with_failures
 from sa2va_cli.cli.services import Services
 from sa2va_cli.cli.stream import jsonl_stream
 from sa2va_cli.config import JobConfig
-from sa2va_cli.exporters import ExportOptions, export_options, export_results, parse_formats
+from sa2va_cli.exporters import ExportOptions, export_options, export_results
 from sa2va_cli.exporters.base import Exported
 from sa2va_cli.jobs.plan import Plan
 from sa2va_cli.jobs.progress import make_view
@@ -19,19 +20,19 @@ from sa2va_cli.jobs.watch import RunState, Summary, View
 from sa2va_cli.runners.job import Prepared, look_ahead, prepare, run
 from sa2va_cli.runners.supervisor import ignore
 
-ALWAYS = ("failures",)  # exit code 3 points to it
-
 
 def annotate_job(config: JobConfig, services: Services) -> int:
     """Run a job to its end, or to a signal. Returns the exit code; raises Sa2vaError."""
     started = time.monotonic()
-    asked = parse_formats(",".join(config.formats))
+    named = ",".join(config.formats) or None
+    chosen_formats(named, has_videos=False)  # an unknown one is told before anything is done
     options = export_options(config.coco_segmentation, config.min_score, config.min_presence)
     prepared = prepare(config, services.source_of(config))
     if config.dry_run:
         typer.echo(plan_text(prepared, look_ahead(prepared)))
         return EXIT_DONE
-    formats = tuple(dict.fromkeys([*asked, *_for_videos(prepared), *ALWAYS]))
+    videos = any(item.media_kind == "video" for item in prepared.found.items)
+    formats = with_failures(chosen_formats(named, videos))
     view = make_view(config.quiet, config.json_log)
     with closing(view):
         state = _run(prepared, view, services, options)
@@ -48,20 +49,12 @@ def annotate_job(config: JobConfig, services: Services) -> int:
             left=state.left,
             seconds=round(time.monotonic() - started, 1),
             skipped=prepared.found.skipped,
-            written=tuple(_written(one) for one in exported),
+            written=tuple(one.text("; ") for one in exported),
             next_step=_next_step(prepared.job_dir, state, code),
             exit_code=code,
         )
     )
     return code
-
-
-def _for_videos(prepared: Prepared) -> tuple[str, ...]:
-    """Who names no format gets one that holds videos, if there are any: COCO does not."""
-    if prepared.config.formats != JobConfig().formats:
-        return ()
-    videos = any(item.media_kind == "video" for item in prepared.found.items)
-    return ("youtube-vis",) if videos else ()
 
 
 def plan_text(prepared: Prepared, plan: Plan) -> str:
@@ -98,11 +91,6 @@ def _run(prepared: Prepared, view: View, services: Services, options: ExportOpti
 def _export(job_dir: Path, formats: tuple[str, ...], options: ExportOptions) -> list[Exported]:
     with closing(StoreReader(job_dir)) as results:
         return export_results(results, formats, job_dir, options)
-
-
-def _written(exported: Exported) -> str:
-    notes = "".join(f"; {note}" for note in exported.notes)
-    return f"{exported.path}: {exported.count} {exported.unit}{notes}"
 
 
 def _next_step(job_dir: Path, state: RunState, code: int) -> str:

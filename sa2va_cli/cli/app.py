@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from sa2va_cli import __version__
 from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.ask import ask
@@ -12,28 +14,56 @@ from sa2va_cli.cli.chat import chat
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
 from sa2va_cli.cli.merge import merge
+from sa2va_cli.cli.plain_help import PlainCommand, PlainGroup
 from sa2va_cli.cli.services import Services
 from sa2va_cli.cli.status import status
 from sa2va_cli.errors import Sa2vaError
 
+
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sa2va {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
+]
+
+
 @app.callback()
-def describe() -> None:
-    """Annotate folders of images and videos with Sa2VA: sentences in, masks out."""
+def describe(version: Version = False) -> None:
+    """Sentences in, masks out: annotate folders of images and videos with Sa2VA.
+
+    sa2va annotate photos/ -p "the red car" -p "every person" -o out/
+    sa2va ask photo.jpg "How many people are there?"
+    sa2va export out/ --format overlay,report
+
+    No weights at hand? Add --model demo: a small model that knows drawn shapes.
+    """
 
 
-app.command(no_args_is_help=True)(annotate)
-app.command(no_args_is_help=True)(chat)
-app.command(no_args_is_help=True)(ask)
-app.command(no_args_is_help=True)(status)
-app.command(no_args_is_help=True)(export)
-app.command(no_args_is_help=True)(merge)
+COMMANDS: dict[
+    str, Callable[..., None]
+] = {  # in the order in which people meet them; their first lines fit one line of help
+    "annotate": annotate,
+    "status": status,
+    "export": export,
+    "merge": merge,
+    "ask": ask,
+    "chat": chat,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name, cls=PlainCommand, no_args_is_help=True)(_command)
 app.add_typer(model.app, name="model")
 
 
@@ -41,7 +71,7 @@ def main(services: Services | None = None) -> None:
     """Entry point of the command."""
     services = services or Services()
     services.stop.install()
-    run_guarded(lambda: app(obj=services))
+    run_guarded(lambda: app(obj=services, prog_name="sa2va"))
 
 
 def run_guarded(command: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from sa2va_cli.cli.answers import AnswerFolder
 from sa2va_cli.cli.medium import Medium
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.results import Answer, MaskRecord
-from sa2va_cli.tasks.reading import clean_text
+from sa2va_cli.tasks.reading import said
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.predictor import Sa2VA
@@ -37,7 +37,7 @@ class Answered:
             item = self.medium.answered(self.medium.name, self.asked, self.sent, self.answer)
             typer.echo(item_json(item, self.masks))
             return
-        typer.echo(clean_text(self.answer.text))
+        typer.echo(said(self.answer.text))
         if self.masks and not output:
             count = len(self.answer.seg_probabilities)
             typer.echo(f"{count} masks: --output writes them, --json prints them", err=True)

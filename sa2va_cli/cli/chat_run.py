@@ -14,12 +14,18 @@ from sa2va_cli.cli.transcript import Exchanged
 from sa2va_cli.config import JobConfig
 
 
-def chat_run(config: JobConfig, device: str, medium: Medium, earlier: Sequence[Exchanged]) -> None:
+def chat_run(
+    config: JobConfig,
+    device: str,
+    medium: Medium,
+    output: Path | None,
+    earlier: Sequence[Exchanged],
+) -> None:
     """Raises Sa2vaError for what ends it before it begins."""
     model = load_model(config, device)
     from sa2va_cli.cli.session import ChatSession  # torch
 
-    folder = AnswerFolder(config.output or Path(f"{Path(medium.path).name}-chat"), medium)
+    folder = AnswerFolder(output or Path(f"{Path(medium.path).name}-chat"), medium)
     session = ChatSession(medium.conversation(model), medium, folder)
     session.recall(earlier)
     typed = sys.stdin.isatty()

@@ -10,7 +10,13 @@ from sa2va_cli.cli import options as o
 
 OutDir = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Where to write.", show_default="the job folder"),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Where to write (default: the job folder).",
+        show_default=False,
+    ),
 ]
 
 
@@ -22,9 +28,8 @@ def export(
     min_score: o.MinScore = None,
     min_presence: o.MinPresence = None,
 ) -> None:
-    """Write the results of a job in other formats. Needs no model and no GPU.
+    """Write the results of a job in other formats, without a model.
 
-    \b
     sa2va export out/ --format coco,masks,overlay
     sa2va export out/ --format coco --coco-segmentation polygon -o for-cvat/
     sa2va export out/ --format youtube-vis,video --min-score 0.5
@@ -32,11 +37,12 @@ def export(
 
     docs/formats.md tells what each format keeps and loses.
     """
-    from sa2va_cli.exporters import export_options, export_results, parse_formats
+    from sa2va_cli.cli.formats import chosen_formats
+    from sa2va_cli.exporters import export_options, export_results
     from sa2va_cli.jobs.reader import StoreReader  # NumPy and OpenCV: not for --help
 
-    names = parse_formats("coco,answers" if formats is None else formats)
     options = export_options(coco_segmentation, min_score, min_presence)
     with closing(StoreReader(job_dir)) as results:
+        names = chosen_formats(formats, results.has_videos())
         for exported in export_results(results, names, output or job_dir, options):
             typer.echo(exported.text(), err=True)

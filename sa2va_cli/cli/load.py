@@ -1,7 +1,6 @@
 """Options and model for one terminal: as a job would have them, without a job."""
 
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,11 +12,9 @@ if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.predictor import Sa2VA
 
 
-def talk_config(given: dict[str, object]) -> JobConfig:
-    """Those options of a command that a job has, too; None is not given. Raises UsageError."""
-    known = {field.name for field in fields(JobConfig)}
-    values = {name: value for name, value in given.items() if name in known}
-    config = make_config(None, {name: value for name, value in values.items() if value is not None})
+def talk_config(given: dict[str, Any]) -> JobConfig:
+    """Options that a job has, too, by their names there; None is not given. Raises UsageError."""
+    config = make_config(None, {name: value for name, value in given.items() if value is not None})
     check_values(config)
     return config
 

@@ -9,9 +9,11 @@ from sa2va_cli.cli import options as o
 
 Folders = Annotated[
     list[Path],
-    typer.Argument(metavar="DIR...", help="Job folders, or a folder that holds shards."),
+    typer.Argument(metavar="DIR", help="Job folders, or a folder that holds shards."),
 ]
-MergedDir = Annotated[Path, typer.Option("--output", "-o", help="Folder of the united job.")]
+MergedDir = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the united job.")
+]
 
 
 def merge(
@@ -22,9 +24,8 @@ def merge(
     min_score: o.MinScore = None,
     min_presence: o.MinPresence = None,
 ) -> None:
-    """Unite the parts that machines made with --shard, and export the whole.
+    """Unite the parts that several machines made with --shard.
 
-    \b
     sa2va annotate photos/ -p "a dog" -o /nfs/out --shard 1/2    # one machine
     sa2va annotate photos/ -p "a dog" -o /nfs/out --shard 2/2    # the other
     sa2va merge /nfs/out -o all/
@@ -33,4 +34,4 @@ def merge(
     from sa2va_cli.exporters import export_options
 
     options = export_options(coco_segmentation, min_score, min_presence)
-    merge_job(folders, output, formats or "coco,answers", options)
+    merge_job(folders, output, formats, options)

@@ -6,20 +6,24 @@ from pathlib import Path
 
 import typer
 
-from sa2va_cli.exporters import ExportOptions, export_results, parse_formats
+from sa2va_cli.cli.formats import chosen_formats, with_failures
+from sa2va_cli.exporters import ExportOptions, export_results
 from sa2va_cli.jobs.merge import merge_jobs
 from sa2va_cli.jobs.reader import StoreReader
 
 
-def merge_job(folders: Sequence[Path], output: Path, formats: str, options: ExportOptions) -> None:
+def merge_job(
+    folders: Sequence[Path], output: Path, formats: str | None, options: ExportOptions
+) -> None:
     """Talk goes to standard error. Raises Sa2vaError."""
-    names = tuple(dict.fromkeys([*parse_formats(formats), "failures"]))
+    chosen_formats(formats, has_videos=False)  # an unknown one is told before anything is done
     merged = merge_jobs(folders, output)
     for name in merged.missing_shards:
         typer.echo(f"Warning: {name} is not among the parts.", err=True)
     with closing(StoreReader(output)) as results:
+        names = with_failures(chosen_formats(formats, results.has_videos()))
         exported = export_results(results, names, output, options)
     counts = f"{merged.done} done, {merged.failed} failed, {merged.left} left"
     typer.echo(f"{merged.stores} parts united in {output}: {counts}.", err=True)
     for one in exported:
-        typer.echo(f"  {one.path}: {one.count} {one.unit}", err=True)
+        typer.echo(one.text(), err=True)

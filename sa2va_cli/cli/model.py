@@ -5,34 +5,39 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Look at model checkpoints.")
+from sa2va_cli.cli import options as o
+from sa2va_cli.cli.plain_help import PlainCommand, PlainGroup
+
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Folder, name on the Hugging Face hub, or demo.")
+]
+
+app = typer.Typer(cls=PlainGroup, no_args_is_help=True)
 
 
 @app.callback()
 def describe() -> None:
-    """Look at model checkpoints."""
+    """Look at model checkpoints.
+
+    sa2va model info ByteDance/Sa2VA-4B
+    """
 
 
-@app.command()
+@app.command(cls=PlainCommand, no_args_is_help=True)
 def info(
-    model: Annotated[
-        str, typer.Argument(help="Checkpoint folder, hub name (ByteDance/Sa2VA-4B) or 'demo'.")
-    ],
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a hub model.")
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use only what was downloaded before.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Checkpoint,
+    revision: o.Revision = None,
+    offline: o.Offline = None,
+    as_json: o.AsJson = False,
 ) -> None:
-    """Print architecture, sizes, parameters, number format and licences of a checkpoint.
+    """Tell what a checkpoint is: architecture, sizes, parameters, licences.
+
+    sa2va model info ByteDance/Sa2VA-4B
+    sa2va model info demo --json | jq .parameters
 
     Weights are not loaded, and for a hub model not even downloaded.
-
-    Example: sa2va model info ByteDance/Sa2VA-4B
     """
     from sa2va_cli.models.sa2va.info import model_info  # torch costs seconds: not for --help
 
-    found = model_info(model, revision, local_files_only=offline)
+    found = model_info(model, revision, local_files_only=bool(offline))
     typer.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))

@@ -31,7 +31,7 @@ File: TypeAlias = Path | None
 Inputs = Annotated[
     Texts,
     typer.Argument(
-        metavar="INPUT...",
+        metavar="INPUT",
         help="Images, videos, folders (searched whole), globs; - reads paths from standard input.",
         show_default=False,
     ),
@@ -197,6 +197,7 @@ Sam2Weights = Annotated[
         MODEL,
         "SAM 2.0 Hiera-L as safetensors: gives a plain checkpoint the decoder of sa2va-i.",
         "--sam2-weights",
+        metavar="FILE",
     ),
 ]
 
@@ -288,4 +289,4 @@ JsonLog = Annotated[
 ]  # fmt: skip
 
 JobDir = Annotated[Path, typer.Argument(metavar="DIR", help="Job folder of sa2va annotate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]

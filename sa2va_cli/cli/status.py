@@ -8,9 +8,8 @@ from sa2va_cli.cli import options as o
 
 
 def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
-    """Show how far a job is: done, failed, left, how fast, and whether it runs.
+    """Show how far a job is, whether it runs, and how fast.
 
-    \b
     sa2va status out/
     sa2va status out/ --json | jq .left
     """

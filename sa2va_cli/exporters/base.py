@@ -56,10 +56,16 @@ class Exported:
     unit: str  # "annotations", "pictures", …
     notes: tuple[str, ...] = ()  # what the format leaves out, which pictures could not be read
 
-    def text(self) -> str:
-        """For people: `out/masks: 12 mask pictures`, and the notes below it."""
+    def text(self, before_notes: str = "\n  ") -> str:
+        """For people: `out/masks: 12 mask pictures`, and the notes behind or below it."""
         unit = self.unit.removesuffix("s") if self.count == 1 else self.unit
-        return "\n  ".join([f"{self.path}: {self.count} {unit}", *self.notes])
+        return before_notes.join([f"{_from_here(self.path)}: {self.count} {unit}", *self.notes])
+
+
+def _from_here(path: Path) -> Path:
+    """Below the working folder without its name, as people type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 class Exporter(Protocol):

@@ -40,3 +40,10 @@ def clock(seconds: float | None) -> str:
     minutes, second = divmod(round(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02d}:{second:02d}"
+
+
+def speed(rate: float) -> str:
+    """Items a second, or seconds an item when they are slow."""
+    if rate <= 0:
+        return "-/s"
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from sa2va_cli.jobs.pace import Pace, clock
+from sa2va_cli.jobs.pace import Pace, clock, speed
 from sa2va_cli.jobs.watch import RunState, Summary, View
 from sa2va_cli.results import Failure
 
@@ -80,7 +80,9 @@ class LineView:
 
     def update(self, state: RunState) -> None:
         self._state = state
-        news = state.finished != self._drawn
+        if not state.at_work:
+            self._started = time.monotonic()  # loading a model is no item's time
+        news = state.at_work and state.finished != self._drawn
         if news and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._draw(state)
 
@@ -101,7 +103,7 @@ class LineView:
             state.total,
             self._last_line - self._started,
             ncols=78,
-            initial=state.done_before,
+            initial=state.done_before + state.failed_before,
             unit=" items",
             postfix=f"{state.all_failed} failed" if state.all_failed else "",
         )
@@ -122,7 +124,8 @@ class LiveView:
         self._console.print(Text(visible(text), style="dim"))
 
     def update(self, state: RunState) -> None:
-        self._pace.note(state.done + state.failed)
+        if state.at_work:
+            self._pace.note(state.done + state.failed)
         if time.monotonic() - self._last_draw >= DRAW_SECONDS:
             self._last_draw = time.monotonic()
             self._live.update(self._picture(state), refresh=True)
@@ -141,7 +144,7 @@ class LiveView:
 
     def _overall(self, state: RunState) -> Table:
         share = state.finished / state.total if state.total else 1.0
-        parts = [f"{state.finished}/{state.total}", f"{share:.0%}", f"{self._pace.rate:.1f}/s"]
+        parts = [f"{state.finished}/{state.total}", f"{share:.0%}", speed(self._pace.rate)]
         if state.all_failed:
             parts.append(f"{state.all_failed} failed")
         ahead = (
@@ -176,7 +179,8 @@ class JsonView:
         self._send({"type": "status", "message": text})
 
     def update(self, state: RunState) -> None:
-        self._pace.note(state.done + state.failed)
+        if state.at_work:
+            self._pace.note(state.done + state.failed)
         if time.monotonic() - self._last_status < STATUS_SECONDS:
             return
         self._last_status = time.monotonic()

@@ -58,6 +58,11 @@ class StoreReader:
         query = f"SELECT {ITEM_COLUMNS} FROM items WHERE item = ?"
         return self._item(self._rows(query, number)[0])
 
+    def has_videos(self) -> bool:
+        """Among the finished items."""
+        query = "SELECT 1 FROM items WHERE state = ? AND kind != 'image' LIMIT 1"
+        return bool(self._rows(query, DONE))
+
     def masks(self, item_id: str) -> Iterator[MaskRecord]:
         """Masks of one finished item, sorted by frame_idx, then obj_id."""
         row = self._rows("SELECT item FROM items WHERE item_id = ? AND state = ?", item_id, DONE)

@@ -5,13 +5,15 @@ from typing import Any, Protocol
 
 from sa2va_cli.results import Failure
 
+STARTING, LOADING = "starting", "loading the model"
+
 
 @dataclass(slots=True)
 class WorkerState:
     """What one worker is doing now."""
 
     name: str
-    doing: str = "starting"  # loading the model, waiting, gone, or an item's id
+    doing: str = STARTING  # LOADING, waiting, gone, or an item's id
     frames: int = 0  # of the video it is on
     done: int = 0
 
@@ -31,6 +33,11 @@ class RunState:
     @property
     def finished(self) -> int:
         return self.done_before + self.failed_before + self.done + self.failed
+
+    @property
+    def at_work(self) -> bool:
+        """Some model is loaded: from now on it is worth asking how fast they are."""
+        return any(worker.doing not in (STARTING, LOADING) for worker in self.workers)
 
     @property
     def all_failed(self) -> int:
@@ -62,7 +69,8 @@ class Summary:
         lines = [f"{counts}; {self.seconds:.1f} s."]
         lines += [f"  {line}" for line in self.written]
         if self.skipped:
-            lines.append(f"  {self.skipped} other files were not looked at")
+            what = "1 other file was" if self.skipped == 1 else f"{self.skipped} other files were"
+            lines.append(f"  {what} not looked at")
         lines.append(self.next_step)
         return "\n".join(line for line in lines if line)
 

@@ -102,8 +102,13 @@ def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ign
 
 def _beginning(plan: Plan, prepared: Prepared) -> str:
     devices = ", ".join(dict.fromkeys(prepared.devices))
-    before = f", {plan.done} done before" if plan.done else ""
-    return f"{plan.todo} items to do{before}; loading {prepared.config.model} on {devices}"
+    counts = f"{plan.todo} item{'' if plan.todo == 1 else 's'} to do"
+    counts += f", {plan.done} done before" if plan.done else ""
+    counts += f", {plan.failed} failed before" if plan.failed else ""
+    counts += f", {plan.problems} cannot be used" if plan.problems else ""
+    if not plan.todo:
+        return counts
+    return f"{counts}; loading {prepared.config.model} on {devices}"
 
 
 def _crew(prepared: Prepared) -> CrewPlan:

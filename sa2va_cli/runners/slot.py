@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from sa2va_cli.jobs.messages import Crashed
-from sa2va_cli.jobs.watch import WorkerState
+from sa2va_cli.jobs.watch import LOADING, WorkerState
 from sa2va_cli.runners.handle import Handle
 
 MAX_FAILED_LOADS = 3  # in a row
@@ -38,7 +38,7 @@ class Slot:
         self.in_work, self.begun = {}, set()
         self.thinking = self.last_words = None
         self.last_sign = time.monotonic()
-        self.state.doing = "loading the model"
+        self.state.doing = LOADING
 
     def forget(self, item: int) -> str:
         """The item is no longer this worker's; its id."""

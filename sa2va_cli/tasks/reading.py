@@ -17,13 +17,21 @@ class Reading:
 
 
 def clean_text(raw_text: str) -> str:
-    """Delete everything in angle brackets and [SEG], then squeeze white space."""
+    """Delete everything in angle brackets and [SEG], then squeeze white space.
+
+    Captions are compared with others' in this form.
+    """
     return " ".join(re.sub(r"<[^<>]*>", "", raw_text.replace(SEG_TOKEN, "")).split())
+
+
+def said(raw_text: str) -> str:
+    """The same as a sentence: "Sure, [SEG]." is "Sure.", and not "Sure, ."."""
+    return re.sub(r",?\s+([.!?])(?=\s|$)", r"\1", clean_text(raw_text))
 
 
 def read_answer(answer: Answer, label: str) -> Reading:
     """All masks carry one label: the prompt."""
-    return Reading(clean_text(answer.text), (label,) * len(answer.seg_probabilities))
+    return Reading(said(answer.text), (label,) * len(answer.seg_probabilities))
 
 
 def read_grounded(answer: Answer, label: str) -> Reading:

@@ -154,7 +154,7 @@ def test_one_question_as_json(sa2va):
 def test_one_question_in_words_and_files_that_replace_nothing(sa2va, tmp_path):
     for _ in range(2):
         done = sa2va("ask", SINGLE, SEGMENT, "-o", tmp_path / "out")
-        assert (done.exit_code, done.stdout) == (0, "Sure, .\n")
+        assert (done.exit_code, done.stdout) == (0, "Sure.\n")
     overlays = sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir())
     assert overlays == ["answer-001.overlay.png", "answer-002.overlay.png"]
     done = sa2va("ask", SINGLE, "What color is the sky?")

@@ -15,3 +15,14 @@ def test_videos_bring_youtube_vis_unless_formats_are_named(tmp_path, with_video)
     assert (tmp_path / "out" / "youtube_vis.json").exists() == with_video
     sa2va("annotate", tmp_path / "in", "-o", tmp_path / "named", *options, "-f", "coco")
     assert not (tmp_path / "named" / "youtube_vis.json").exists()
+
+
+@pytest.mark.parametrize("command", ["export", "merge"])
+def test_an_export_that_names_no_format_writes_the_same(tmp_path, command):
+    write_pictures(tmp_path / "in" / "clip", 2)
+    options = ("-p", "x", "-d", "cpu", "--frames-as-video", "-f", "answers")
+    sa2va("annotate", tmp_path / "in", "-o", tmp_path / "job", *options)
+    assert not (tmp_path / "job" / "youtube_vis.json").exists()
+    sa2va(command, tmp_path / "job", "-o", tmp_path / "out")
+    for name in ("annotations.json", "answers.jsonl", "youtube_vis.json"):
+        assert (tmp_path / "out" / name).exists(), name

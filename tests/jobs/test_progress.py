@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sa2va_cli.jobs.pace import Pace, clock
+from sa2va_cli.jobs.pace import Pace, clock, speed
 from sa2va_cli.jobs.progress import (
     JsonView,
     LineView,
@@ -17,7 +17,7 @@ from sa2va_cli.jobs.progress import (
     make_view,
     visible,
 )
-from sa2va_cli.jobs.watch import RunState, Summary, WorkerState
+from sa2va_cli.jobs.watch import LOADING, RunState, Summary, WorkerState
 from sa2va_cli.results import Failure
 from tests.jobs.runs import command
 from tests.jobs.tiny import write_pictures
@@ -123,6 +123,25 @@ def test_pace_is_items_a_second_and_time_left():
     assert (pace.rate, pace.seconds_for(10)) == (0.0, None)
     pace._seen.extend([(100.0, 0), (110.0, 5)])
     assert (pace.rate, pace.seconds_for(10)) == (0.5, 20.0)
+
+
+def test_loading_a_model_is_no_items_time():
+    stream = io.StringIO()
+    view = JsonView(stream)
+    loading = RunState(10, 0, workers=[WorkerState("cpu-1", LOADING), WorkerState("cpu-2")])
+    assert not loading.at_work
+    view.update(loading)
+    assert not view._pace._seen
+    view.update(STATE)
+    assert STATE.at_work
+    assert len(view._pace._seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.0, "-/s"), (2.04, "2.0/s"), (1.0, "1.0/s"), (0.25, "4.0 s each")]
+)
+def test_slow_items_are_told_in_seconds(rate, text):
+    assert speed(rate) == text
 
 
 @pytest.mark.parametrize(

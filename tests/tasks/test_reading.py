@@ -3,7 +3,7 @@ import pytest
 from sa2va_cli.config import Prompt
 from sa2va_cli.results import Answer
 from sa2va_cli.tasks import get_task
-from sa2va_cli.tasks.reading import clean_text
+from sa2va_cli.tasks.reading import clean_text, said
 
 DOG = Prompt("animal", "the dog")
 
@@ -25,6 +25,19 @@ def read(task, text, masks, prompt=DOG):
 )
 def test_special_tokens_go_and_white_space_is_squeezed(raw, clean):
     assert clean_text(raw) == clean
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ("Sure, [SEG].<|im_end|>", "Sure."),
+        ("It is [SEG] . Anything else?", "It is. Anything else?"),
+        ("About 3.5 m, he said.", "About 3.5 m, he said."),
+    ],
+)
+def test_answers_read_as_sentences(raw, sentence):
+    assert said(raw) == sentence
+    assert read("segment", raw, 0).text == sentence
 
 
 @pytest.mark.parametrize(("text", "masks"), [("Sure, [SEG].", 1), ("[SEG] [SEG]", 2), ("No.", 0)])
