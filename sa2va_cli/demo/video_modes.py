@@ -32,7 +32,6 @@ MODES: dict[str, dict[str, VideoOptions]] = {
     "long, 56-64 frames": {
         "once": VideoOptions(),
         "windows of 20": VideoOptions(window=20),
-        "windows of 20, uniform": VideoOptions(window=20, key_sampling="uniform"),
     },
     "enters late, 24-30 frames": {
         "first": VideoOptions(),
@@ -93,7 +92,7 @@ def entering_late(count: int) -> Iterator[Case]:
         rng = random.Random(f"late video {seed}")
         clip = make_clip(seed, rng.randint(24, 30), hurry=1.5)
         seed += 1
-        seen = clip.masks.any(axis=(2, 3))  # (T, N)
+        seen = np.asarray(clip.masks.any(axis=(2, 3)))  # (T, N)
         for index in clip.in_view:
             gone = not seen[-PROMPTED:, index].any()
             if gone and seen[:, index].mean() > MIN_SEEN and (phrase := _phrase(rng, clip, index)):
@@ -115,7 +114,8 @@ def follow(model: Sa2VA, case: Case, options: VideoOptions) -> list[np.ndarray]:
     """(H, W) bool for each frame: all that the prompt found in it."""
     question = Question(f"<image>\nPlease segment the {case.phrase}.")
     story = model.answer_windows(ClipFootage(case.frames), [question], options, _names)
-    return [event.masks.masks.any(axis=0) for event in story if isinstance(event, TrackedMasks)]
+    frames = [event.masks.masks for event in story if isinstance(event, TrackedMasks)]
+    return [np.asarray(masks.any(axis=0)) for masks in frames]
 
 
 def _names(answers: Sequence[Answer]) -> list[str]:

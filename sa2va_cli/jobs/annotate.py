@@ -4,7 +4,6 @@ import queue
 import threading
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,8 +13,8 @@ import numpy as np
 from sa2va_cli.jobs.annotator import Annotator
 from sa2va_cli.jobs.messages import Checkpoint, Finished, FromWorker, Masks, Reached, Thinking
 from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
-from sa2va_cli.jobs.records import mask_records, read_answers
-from sa2va_cli.jobs.windows import FRAMES_AHEAD, VideoFootage, VideoRecords
+from sa2va_cli.jobs.records import mask_records, numbered_records, read_answers
+from sa2va_cli.jobs.windows import FRAMES_AHEAD, WindowedAnnotator
 from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Video
 from sa2va_cli.results import (
@@ -24,7 +23,6 @@ from sa2va_cli.results import (
     MaskRecord,
     Prediction,
     VideoOptions,
-    WindowLook,
     frame_runs,
 )
 from sa2va_cli.tasks import Task
@@ -33,7 +31,6 @@ Send = Callable[[FromWorker], None]
 RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
 MASKS_A_MESSAGE = 64
 SIGN_OF_LIFE_SECONDS = 1.0
-MAX_STATE = 2**29  # bytes of a checkpoint: with more, a video that is broken off begins anew
 
 
 class Behind:
@@ -66,6 +63,7 @@ class ItemAnnotator:
         self._options = options
         self._send = send
         self._behind = Behind()
+        self._in_windows = WindowedAnnotator(annotator, task, options, self._behind.do)
 
     def finish(self) -> None:
         self._behind.finish()
@@ -79,13 +77,15 @@ class ItemAnnotator:
     def video(self, opened: OpenedVideo) -> None:
         """Nothing is sent as finished unless every frame went through."""
         self._send(Thinking(opened.work.item))
+        batch = MaskBatch(opened.work.item, self._send)
         info = opened.video.info
         if self._options.window is not None or len(info.sampled) < len(info.selected):
-            self._video_in_windows(opened)
+            with opened.video:
+                result = self._in_windows.annotate(opened, batch)
+            self._behind.do(lambda: batch.finish(result))
             return
         questions = [exchange.question for exchange in opened.asked]
         numbers = array("q")  # of the frames that the model was given, in the file
-        batch = MaskBatch(opened.work.item, self._send)
         with opened.video:
             frames = _Frames(opened.video, numbers)
             num_frames = len(opened.video.info.selected)
@@ -104,42 +104,6 @@ class ItemAnnotator:
             )
         self._behind.do(lambda: batch.finish(result))
 
-    def _video_in_windows(self, opened: OpenedVideo) -> None:
-        """The same, from where an earlier attempt came to."""
-        work, batch = opened.work, MaskBatch(opened.work.item, self._send)
-        records, state, missing = VideoRecords(self._task, opened.asked), b"", 0
-        with opened.video:
-            if work.checkpoint:
-                records.restore(work.checkpoint)
-                state = work.checkpoint.state
-                done = bisect_left(opened.video.info.selected, work.checkpoint.frame_idx)
-                missing = done - len(records.frames)
-            footage = VideoFootage(opened.video, missing)
-            questions = [exchange.question for exchange in opened.asked]
-            story = self._annotator.answer_windows(
-                footage, questions, self._options, records.name, state
-            )
-            for event in story:
-                if isinstance(event, WindowLook):
-                    frame_idx = footage.numbers[event.first]
-                    if 0 < len(event.state) <= MAX_STATE:
-                        reached = records.checkpoint(frame_idx, event.state)
-                        self._behind.do(lambda reached=reached: batch.reach(reached))  # type: ignore[misc]
-                    records.look(event, frame_idx)
-                    continue
-                number = footage.numbers[event.masks.frame_idx]
-                records.frames.append(number)
-                masks = replace(event.masks, frame_idx=number)
-                self._behind.do(lambda m=masks, ids=event.obj_ids: batch.add(m, ids))  # type: ignore[misc]
-            result = replace(
-                video_result(opened, len(records.frames)),
-                answers=records.answers(),
-                objects=tuple(records.objects),
-                frames=frame_runs(records.frames),
-                windows=tuple(records.windows) if self._options.window is not None else (),
-            )
-        self._behind.do(lambda: batch.finish(result))
-
     def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:
         answers, objects = read_answers(
             self._task, opened.asked, [prediction.answer for prediction in predictions]
@@ -147,8 +111,7 @@ class ItemAnnotator:
         masks: list[MaskRecord] = []
         for prediction in predictions:
             for frame in prediction.frames:
-                numbers = range(len(masks) + 1, len(masks) + 1 + len(frame.masks))
-                masks += mask_records(frame, numbers)
+                masks += mask_records(frame, first_obj_id=len(masks) + 1)
         result = replace(image_result(opened), answers=answers, objects=objects)
         self._send(Finished(opened.work.item, result, tuple(masks)))
 
@@ -163,9 +126,14 @@ class MaskBatch:
         self._frames = 0
         self._last_sign = time.monotonic()
 
-    def add(self, masks: FrameMasks, obj_ids: Sequence[int] | None = None) -> None:
-        """Without numbers, objects count up from 1."""
-        self._masks += mask_records(masks, obj_ids)
+    def add(self, masks: FrameMasks) -> None:
+        self._add(mask_records(masks))
+
+    def add_numbered(self, masks: FrameMasks, obj_ids: Sequence[int]) -> None:
+        self._add(numbered_records(masks, obj_ids))
+
+    def _add(self, records: list[MaskRecord]) -> None:
+        self._masks += records
         self._frames += 1
         if len(self._masks) >= MASKS_A_MESSAGE:
             self._flush()

@@ -79,15 +79,16 @@ def read_answers(
     return tuple(answer_records), tuple(objects)
 
 
-def mask_records(frame: FrameMasks, obj_ids: Sequence[int] | None = None) -> list[MaskRecord]:
-    """One record for each object of a frame, with compressed masks.
+def mask_records(frame: FrameMasks, first_obj_id: int = 1) -> list[MaskRecord]:
+    """One record for each object of a frame, with compressed masks."""
+    return numbered_records(frame, range(first_obj_id, first_obj_id + len(frame.masks)))
 
-    Without numbers, objects count up from 1.
-    """
-    numbers = range(1, len(frame.masks) + 1) if obj_ids is None else obj_ids
+
+def numbered_records(frame: FrameMasks, obj_ids: Sequence[int]) -> list[MaskRecord]:
+    """The same for objects that have their numbers."""
     return [
         MaskRecord(frame.frame_idx, obj_id, encode_rle(mask), float(score), float(object_score))
         for obj_id, mask, score, object_score in zip(
-            numbers, frame.masks, frame.scores, frame.object_scores, strict=True
+            obj_ids, frame.masks, frame.scores, frame.object_scores, strict=True
         )
     ]

@@ -3,21 +3,28 @@
 import json
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
+from sa2va_cli.jobs.annotator import Annotator
 from sa2va_cli.jobs.messages import Checkpoint
+from sa2va_cli.jobs.opened import OpenedVideo, video_result
 from sa2va_cli.jobs.records import Exchange
 from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Frame, Video
 from sa2va_cli.results import (
     Answer,
     AnswerRecord,
+    FrameMasks,
     FrameRun,
+    ItemResult,
     ObjectRecord,
+    VideoOptions,
     WindowLook,
     WindowRecord,
     frame_runs,
@@ -26,6 +33,68 @@ from sa2va_cli.tasks import Task
 from sa2va_cli.tasks.reading import Reading
 
 FRAMES_AHEAD = 4  # decoded frames that wait for the model: 25 MB each at 4K
+MAX_STATE = 2**29  # bytes of a checkpoint: with more, a video that is broken off begins anew
+
+
+class Batch(Protocol):
+    """Where masks go on their way to the store, and marks between them."""
+
+    def add_numbered(self, masks: FrameMasks, obj_ids: Sequence[int]) -> None: ...
+
+    def reach(self, checkpoint: Checkpoint) -> None: ...
+
+
+class WindowedAnnotator:
+    """Puts videos to the model window by window. What it makes of an answer is done `later`."""
+
+    def __init__(
+        self,
+        annotator: Annotator,
+        task: Task,
+        options: VideoOptions,
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._annotator = annotator
+        self._task = task
+        self._options = options
+        self._later = later
+
+    def annotate(self, opened: OpenedVideo, batch: Batch) -> ItemResult:
+        """The whole video, or what an earlier attempt has left of it."""
+        records, checkpoint = VideoRecords(self._task, opened.asked), opened.work.checkpoint
+        missing = 0
+        if checkpoint:
+            records.restore(checkpoint)
+            done = bisect_left(opened.video.info.selected, checkpoint.frame_idx)
+            missing = done - len(records.frames)
+        footage = VideoFootage(opened.video, missing)
+        questions = [exchange.question for exchange in opened.asked]
+        state = checkpoint.state if checkpoint else b""
+        for event in self._annotator.answer_windows(
+            footage, questions, self._options, records.name, state
+        ):
+            if isinstance(event, WindowLook):
+                self._begin(event, footage.numbers[event.first], records, batch)
+            else:
+                number = footage.numbers[event.masks.frame_idx]
+                records.frames.append(number)
+                masks = replace(event.masks, frame_idx=number)
+                self._later(partial(batch.add_numbered, masks, event.obj_ids))
+        return replace(
+            video_result(opened, len(records.frames)),
+            answers=records.answers(),
+            objects=tuple(records.objects),
+            frames=frame_runs(records.frames),
+            windows=tuple(records.windows) if self._options.window is not None else (),
+        )
+
+    def _begin(
+        self, look: WindowLook, frame_idx: int, records: "VideoRecords", batch: Batch
+    ) -> None:
+        """All before this window is done; note what was said at its beginning."""
+        if 0 < len(look.state) <= MAX_STATE:
+            self._later(partial(batch.reach, records.checkpoint(frame_idx, look.state)))
+        records.look(look, frame_idx)
 
 
 class VideoFootage:

@@ -33,11 +33,11 @@ def write_long_video(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def command(video: Path, out: Path) -> list[str]:
+def command(video: Path, out: Path, devices: str = "cpu") -> list[str]:
     """240 frames in windows of 60."""
     return [
         sys.executable, "-m", "sa2va_cli.cli", "annotate", str(video), "-o", str(out),
-        "--model", "demo", "-d", "cpu", "-p", "every shape", "-p", "the red circle",
+        "--model", "demo", "-d", devices, "-p", "every shape", "-p", "the red circle",
         "--fps", "0.2", "--window", "60", "-f", "answers,youtube-vis", "--quiet",
     ]  # fmt: skip
 
@@ -65,8 +65,9 @@ def test_twenty_minutes_killed_midway_and_resumed_are_as_if_never_killed(tmp_pat
     run.wait()
     reached = checkpoint(out)
     assert reached > middle, "it was killed before it was done"
-    for folder in (out, tmp_path / "whole"):
-        assert subprocess.run(command(tmp_path / "long.mp4", folder), check=False).returncode == 0
+    for folder, devices in ((out, "cpu:2"), (tmp_path / "whole", "cpu")):
+        again = command(tmp_path / "long.mp4", folder, devices)
+        assert subprocess.run(again, check=False).returncode == 0
     for name in ("answers.jsonl", "youtube_vis.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     with StoreReader(out) as reader:
