@@ -107,6 +107,9 @@ class JobConfig:
     dtype: str = "auto"
     attention: str = "auto"
     sam2_weights: Path | None = None
+    engine: str = "fast"
+    compile: bool = False
+    batch_size: str = "auto"
     runner: str = "multi_gpu"
     devices: str = "auto"
     workers_per_device: int = 1

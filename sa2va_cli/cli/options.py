@@ -201,6 +201,25 @@ Sam2Weights = Annotated[
     ),
 ]
 
+Engine = Annotated[
+    Text,
+    _option(
+        MODEL, "fast (the default), or plain: shares and drafts nothing, to check the other.",
+        "--engine", metavar="NAME",
+    ),
+]  # fmt: skip
+Compile = Annotated[
+    Flag,
+    _option(MODEL, "Compile the networks of fixed shape: a slow start, then faster.", "--compile"),
+]
+BatchSize = Annotated[
+    Text,
+    _option(
+        WHERE, "Images that a model sees at a time, or auto (the default).", "--batch-size",
+        metavar="N",
+    ),
+]  # fmt: skip
+
 Devices = Annotated[
     Text,
     _option(

@@ -1,7 +1,7 @@
 """What a job needs of a model: nothing more, so that tests bring their own."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -55,6 +55,17 @@ class Annotator(Protocol):
         state: bytes,
     ) -> Iterator[WindowLook | TrackedMasks]:
         """Each window's answers, then its frames. The same again from any window's `state` on."""
+        ...
+
+
+@runtime_checkable
+class BatchAnnotator(Protocol):
+    """An annotator that can also look at several images at a time."""
+
+    def answer_images(
+        self, asked: Sequence[tuple[np.ndarray, Sequence[Question]]]
+    ) -> Sequence[Sequence[Prediction]]:
+        """Each image with its own questions: as `answer_image` would answer them, one by one."""
         ...
 
 

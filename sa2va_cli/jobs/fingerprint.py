@@ -37,6 +37,8 @@ def job_settings(config: JobConfig, model_revision: str) -> Settings:
     settings = {name: _plain(getattr(config, name)) for name in RESULT_OPTIONS}
     settings["prompts"] = [spell_prompt(prompt) for prompt in config.prompts]
     settings["model_revision"] = model_revision
+    if config.engine != "fast":  # the last bits differ
+        settings["engine"] = config.engine
     return settings
 
 

@@ -71,6 +71,13 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """The item is done anew, with less at a time: its masks so far do not count."""
+
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The item is done; its last masks, and everything else."""
 
@@ -104,5 +111,15 @@ class Gone:
 
 
 FromWorker = (
-    Ready | CannotLoad | Begun | Thinking | Masks | Reached | Finished | Failed | Crashed | Gone
+    Ready
+    | CannotLoad
+    | Begun
+    | Thinking
+    | Masks
+    | Reached
+    | Restarted
+    | Finished
+    | Failed
+    | Crashed
+    | Gone
 )

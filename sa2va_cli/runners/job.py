@@ -22,7 +22,7 @@ from sa2va_cli.media.video import FrameSampling
 from sa2va_cli.results import VideoOptions
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
-from sa2va_cli.runners.devices import choose_devices
+from sa2va_cli.runners.devices import choose_batch_size, choose_devices
 from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
 
@@ -61,6 +61,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
+    choose_batch_size(config.batch_size, devices)
     revision, load = source.prepare()
     found = _take_shard(find_inputs(config, output), shard)
     _check_asked(config, found)
@@ -130,6 +131,7 @@ def _crew(prepared: Prepared) -> CrewPlan:
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
+        batch_size=choose_batch_size(config.batch_size, prepared.devices),
     )
 
 

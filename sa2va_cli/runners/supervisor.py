@@ -20,6 +20,7 @@ from sa2va_cli.jobs.messages import (
     Masks,
     Reached,
     Ready,
+    Restarted,
     Thinking,
     WorkItem,
 )
@@ -38,7 +39,7 @@ EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
 OnDone = Callable[[int], None]
-AboutItem = Begun | Thinking | Masks | Reached | Finished | Failed
+OfItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 
 
 class Supervisor:
@@ -49,7 +50,8 @@ class Supervisor:
         self._store = store
         self._view = view
         self._state = state
-        self._dispatcher = Dispatcher(Queue((), ()))
+        self._ahead = crew.batch_size + 1  # those that the model is on, and one being opened
+        self._dispatcher = Dispatcher(Queue((), ()), self._ahead)
         self._stopping = False
         self._last_trouble = ""  # why a worker went, for when none is left
         self._refused = ""  # what is wrong with the model itself: no worker could load it
@@ -63,7 +65,7 @@ class Supervisor:
         `on_done` is told the number of each item that is safely stored.
         Raises JobError when no worker is left that could go on, or the store cannot be written.
         """
-        self._dispatcher = Dispatcher(todo)
+        self._dispatcher = Dispatcher(todo, self._ahead)
         self._on_done = on_done
         try:
             with stop.gracefully():
@@ -149,7 +151,7 @@ class Supervisor:
         elif message.item in slot.in_work:
             self._take_item(slot, message)
 
-    def _take_item(self, slot: Slot, message: AboutItem) -> None:
+    def _take_item(self, slot: Slot, message: OfItem) -> None:
         item = message.item
         if isinstance(message, Begun):
             slot.begun.add(item)
@@ -160,6 +162,8 @@ class Supervisor:
             self._store.add_masks(item, message.masks)
         elif isinstance(message, Reached):
             self._store.reach(item, message.checkpoint)
+        elif isinstance(message, Restarted):
+            self._store.drop_rows(item)
         elif isinstance(message, Finished):
             self._store.add_masks(item, message.masks)
             self._store.finish(item, message.result)
