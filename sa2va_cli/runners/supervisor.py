@@ -18,6 +18,7 @@ from sa2va_cli.jobs.messages import (
     FromWorker,
     Gone,
     Masks,
+    Reached,
     Ready,
     Restarted,
     Thinking,
@@ -38,7 +39,7 @@ EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
 OnDone = Callable[[int], None]
-OfItem = Begun | Thinking | Masks | Restarted | Finished | Failed
+OfItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 
 
 class Supervisor:
@@ -159,6 +160,8 @@ class Supervisor:
             slot.state.doing, slot.state.frames = slot.in_work[item], message.frames
         elif isinstance(message, Masks):
             self._store.add_masks(item, message.masks)
+        elif isinstance(message, Reached):
+            self._store.reach(item, message.checkpoint)
         elif isinstance(message, Restarted):
             self._store.drop_rows(item)
         elif isinstance(message, Finished):
@@ -237,7 +240,7 @@ class Supervisor:
                 if not slot.in_work:
                     slot.last_sign = time.monotonic()
                 slot.in_work[item] = media.item_id
-                parcels.append((slot, WorkItem(item, media)))
+                parcels.append((slot, WorkItem(item, media, self._store.checkpoint(item))))
         return parcels
 
     def _commit(self) -> None:

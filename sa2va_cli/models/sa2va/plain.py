@@ -22,7 +22,17 @@ from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.models.sa2va.video import VideoAnswers
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 DEFAULTS = VideoOptions()
 
@@ -71,6 +81,20 @@ class PlainEngine:
             for prompt in self._steps.prompt_embeddings([generated]):
                 tracks.append([*self._track(pictures, prompt[None], options.key_frames)])
         return VideoAnswers(answers, (_side_by_side(step) for step in zip(*tracks, strict=True)))
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes = b"",
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Raises UsageError: the reference has no windows."""
+        raise UsageError(
+            "The plain engine looks at a video once, and at every frame.",
+            hint="leave out --window and --track-all, or use --engine fast",
+        )
 
     @property
     def _two_decoders(self) -> bool:
