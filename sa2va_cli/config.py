@@ -93,8 +93,11 @@ class JobConfig:
     start: float = 0.0
     end: float | None = None
     max_frames: int | None = None
+    track_all: bool = False
     key_frames: int = 5
     key_sampling: str = "first"
+    window: int | None = None
+    overlap: int | None = None
     video_mode: str = "auto"
 
     # Which model, and where it runs
@@ -104,6 +107,9 @@ class JobConfig:
     dtype: str = "auto"
     attention: str = "auto"
     sam2_weights: Path | None = None
+    engine: str = "fast"
+    compile: bool = False
+    batch_size: str = "auto"
     runner: str = "multi_gpu"
     devices: str = "auto"
     workers_per_device: int = 1

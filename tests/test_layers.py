@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "tasks": BASE,
     "models": BASE,
     "demo": BASE | {"models", "media"},
+    "bench": BASE | {"models", "tasks", "demo"},
     "jobs": BASE | {"media", "tasks", "models"},
     "runners": BASE | {"media", "tasks", "models", "jobs"},
     "exporters": BASE | {"media"},

@@ -10,6 +10,7 @@ from sa2va_cli import __version__
 from sa2va_cli.cli import model
 from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.ask import ask
+from sa2va_cli.cli.bench import bench
 from sa2va_cli.cli.chat import chat
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
@@ -52,18 +53,18 @@ def describe(version: Version = False) -> None:
     """
 
 
-COMMANDS: dict[
-    str, Callable[..., None]
-] = {  # in the order in which people meet them; their first lines fit one line of help
+# In the order in which people meet them; their first lines fit one line of help.
+COMMANDS: dict[str, Callable[..., None]] = {
     "annotate": annotate,
     "status": status,
     "export": export,
     "merge": merge,
     "ask": ask,
     "chat": chat,
+    "bench": bench,
 }
 for _name, _command in COMMANDS.items():
-    app.command(_name, cls=PlainCommand, no_args_is_help=True)(_command)
+    app.command(_name, cls=PlainCommand, no_args_is_help=_name != "bench")(_command)
 app.add_typer(model.app, name="model")
 
 

@@ -32,4 +32,5 @@ def load_model(config: JobConfig, device: str) -> "Sa2VA":
         revision=config.revision,
         local_files_only=config.offline,
         sam2_weights=config.sam2_weights,
+        compile=config.compile,
     )

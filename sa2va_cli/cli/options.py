@@ -121,6 +121,10 @@ End = Annotated[
 MaxFrames = Annotated[
     Whole, _option(VIDEO, "Stop after so many frames (default: all).", "--max-frames", metavar="N")
 ]
+TrackAll = Annotated[
+    Flag,
+    _option(VIDEO, "Masks also for the frames that --fps and --every leave out.", "--track-all"),
+]
 
 KeyFrames = Annotated[
     Whole,
@@ -136,6 +140,24 @@ KeySampling = Annotated[
         "(default: first).",
         "--key-sampling",
         metavar="HOW",
+    ),
+]
+Window = Annotated[
+    Whole,
+    _option(
+        VIDEO,
+        "Look anew after so many frames; objects keep their numbers (default: look once).",
+        "--window",
+        metavar="N",
+    ),
+]
+Overlap = Annotated[
+    Whole,
+    _option(
+        VIDEO,
+        "Frames that two windows share (default: as many as key frames).",
+        "--overlap",
+        metavar="N",
     ),
 ]
 VideoMode = Annotated[
@@ -178,6 +200,25 @@ Sam2Weights = Annotated[
         metavar="FILE",
     ),
 ]
+
+Engine = Annotated[
+    Text,
+    _option(
+        MODEL, "fast (the default), or plain: shares and drafts nothing, to check the other.",
+        "--engine", metavar="NAME",
+    ),
+]  # fmt: skip
+Compile = Annotated[
+    Flag,
+    _option(MODEL, "Compile the networks of fixed shape: a slow start, then faster.", "--compile"),
+]
+BatchSize = Annotated[
+    Text,
+    _option(
+        WHERE, "Images that a model sees at a time, or auto (the default).", "--batch-size",
+        metavar="N",
+    ),
+]  # fmt: skip
 
 Devices = Annotated[
     Text,

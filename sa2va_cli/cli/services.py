@@ -20,7 +20,7 @@ def sa2va_source(config: JobConfig) -> "ModelSource":
         config.model,
         config.revision,
         config.offline,
-        Loading(config.dtype, config.attention, config.sam2_weights),
+        Loading(config.dtype, config.attention, config.sam2_weights, config.engine, config.compile),
         needs_two_decoders=config.video_mode == "sa2va-i",
     )
 

@@ -1,11 +1,21 @@
 """What a job needs of a model: nothing more, so that tests bring their own."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 
 class VideoAnswers(Protocol):
@@ -34,6 +44,28 @@ class Annotator(Protocol):
         num_frames: int,
     ) -> VideoAnswers:
         """Frames can be iterated twice; there are `num_frames`, or fewer in a damaged file."""
+        ...
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes,
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Each window's answers, then its frames. The same again from any window's `state` on."""
+        ...
+
+
+@runtime_checkable
+class BatchAnnotator(Protocol):
+    """An annotator that can also look at several images at a time."""
+
+    def answer_images(
+        self, asked: Sequence[tuple[np.ndarray, Sequence[Question]]]
+    ) -> Sequence[Sequence[Prediction]]:
+        """Each image with its own questions: as `answer_image` would answer them, one by one."""
         ...
 
 

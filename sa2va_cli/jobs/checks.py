@@ -35,6 +35,21 @@ def check_values(config: JobConfig) -> None:
             f"choose one of {', '.join(get_args(VideoMode))}",
         ),
         (
+            config.window is None or config.window >= 2,
+            f"--window {config.window}",
+            "give how many frames a window has: hundreds, as a rule",
+        ),
+        (
+            config.overlap is None or 1 <= config.overlap < (config.window or 0),
+            f"--overlap {config.overlap}",
+            "give how many frames two windows share: fewer than --window has",
+        ),
+        (
+            config.engine != "plain" or (config.window is None and not config.track_all),
+            "--engine plain with --window or --track-all",
+            "it works as the reference does, which looks at a video once, and at every frame",
+        ),
+        (
             config.item_timeout > 0,
             f"--item-timeout {config.item_timeout}",
             "give seconds; the default of 600 suits most machines",

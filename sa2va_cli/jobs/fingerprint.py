@@ -18,8 +18,11 @@ RESULT_OPTIONS = (
     "start",
     "end",
     "max_frames",
+    "track_all",
     "key_frames",
     "key_sampling",
+    "window",
+    "overlap",
     "video_mode",
     "sam2_weights",
     "max_pixels",
@@ -34,6 +37,8 @@ def job_settings(config: JobConfig, model_revision: str) -> Settings:
     settings = {name: _plain(getattr(config, name)) for name in RESULT_OPTIONS}
     settings["prompts"] = [spell_prompt(prompt) for prompt in config.prompts]
     settings["model_revision"] = model_revision
+    if config.engine != "fast":  # the last bits differ
+        settings["engine"] = config.engine
     return settings
 
 

@@ -7,11 +7,21 @@ from sa2va_cli.results import ItemResult, MaskRecord
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in a video from which any worker goes on as if there had been no break."""
+
+    frame_idx: int  # the masks of all frames before this one are stored
+    records: str  # JSON: what else is to be stored of them when the video is done
+    state: bytes  # what the model remembers
+
+
+@dataclass(frozen=True, slots=True)
 class WorkItem:
     """One item to do. `item` is its number in the store."""
 
     item: int
     media: MediaItem
+    checkpoint: Checkpoint | None = None  # where an earlier attempt came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,21 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """A window of a video is done, and all its masks were sent."""
+
+    item: int
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The item is done anew, with less at a time: its masks so far do not count."""
+
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The item is done; its last masks, and everything else."""
 
@@ -85,4 +110,16 @@ class Gone:
     """Said by the parent's own end of the pipe: the worker is no more."""
 
 
-FromWorker = Ready | CannotLoad | Begun | Thinking | Masks | Finished | Failed | Crashed | Gone
+FromWorker = (
+    Ready
+    | CannotLoad
+    | Begun
+    | Thinking
+    | Masks
+    | Reached
+    | Restarted
+    | Finished
+    | Failed
+    | Crashed
+    | Gone
+)

@@ -7,12 +7,14 @@ from pathlib import Path
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
 from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
+from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash")
+ENGINES = ("fast", "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Loading:
     dtype: str = "auto"
     attention: str = "auto"
     sam2_weights: Path | None = None
+    engine: str = "fast"
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,20 @@ class Sa2vaLoader:
 
         if device.startswith("cuda"):  # else libraries open a context on the first device too
             torch.cuda.set_device(device)
-        return Sa2VA.from_pretrained(
+        model = Sa2VA.from_pretrained(
             self.folder,
             device=device,
             dtype=self.how.dtype,
             attention=self.how.attention,
             sam2_weights=self.how.sam2_weights,
             local_files_only=True,
+            compile=self.how.compile,
         )
+        if self.how.engine == "plain":
+            from sa2va_cli.models.sa2va.plain import PlainEngine
+
+            return PlainEngine(model.steps)
+        return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,10 @@ class Sa2vaSource:
             raise unknown_name("dtype", self.how.dtype, DTYPES)
         if self.how.attention not in ATTENTIONS:
             raise unknown_name("attention", self.how.attention, ATTENTIONS)
+        if self.how.engine not in ENGINES:
+            raise unknown_name("engine", self.how.engine, ENGINES)
+        if self.how.compile:
+            check_compiler(on_gpu=False)  # what a GPU needs, too, its worker checks
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
         tensors = read_inventory(source.folder)

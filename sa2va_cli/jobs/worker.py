@@ -5,7 +5,6 @@ process, after it was sent as Crashed: the supervisor starts a new one.
 """
 
 import faulthandler
-import gc
 import os
 import queue
 import sys
@@ -31,10 +30,17 @@ from sa2va_cli.jobs.messages import (
     Ready,
     WorkItem,
 )
-from sa2va_cli.jobs.opened import Asking, Opened, OpenedImage, Opener, Unopened, in_one_line
-from sa2va_cli.media.prefetch import prefetch
-
-ITEMS_AHEAD = 1  # opened items that wait for the model
+from sa2va_cli.jobs.opened import (
+    Asking,
+    Opened,
+    OpenedImage,
+    OpenedVideo,
+    Opener,
+    Unopened,
+    in_one_line,
+)
+from sa2va_cli.jobs.out_of_memory import ERRORS, is_out_of_memory
+from sa2va_cli.media.prefetch import prefetch_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class WorkerSpec:
     threads: int  # processor cores that it may use; set before it starts
     log_path: Path  # what libraries print
     parent_pid: int
+    batch_size: int = 1  # images that the model may see at a time
 
 
 def worker_main(spec: WorkerSpec, connection: Connection) -> None:
@@ -73,29 +80,35 @@ def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
         work = ItemAnnotator(annotator, opener.task, spec.asking.video_options, send)
         # Held by a name: at an error it would be closed before the last words, and closing waits
         # for the next item.
-        ahead = prefetch(_open_all(opener, items, send), ITEMS_AHEAD)
-        for opened in ahead:
-            words.item = opened.work.item
-            _do(opened, work, send)
+        ahead = prefetch_batches(_open_all(opener, items, send), spec.batch_size, _is_image)
+        for batch in ahead:
+            words.item = batch[0].work.item if len(batch) == 1 else None
+            _do(batch, work, send)
             words.item = None
         work.finish()
 
 
-def _do(opened: Opened, work: ItemAnnotator, send: Send) -> None:
+def _is_image(opened: Opened) -> bool:
+    return isinstance(opened, OpenedImage)
+
+
+def _do(batch: list[Opened], work: ItemAnnotator, send: Send) -> None:
+    """One item of any kind, or several images."""
+    first = batch[0]
+    if isinstance(first, Unopened):
+        send(Failed(first.work.item, first.reason))
+        return
     try:
-        if isinstance(opened, Unopened):
-            send(Failed(opened.work.item, opened.reason))
-        elif isinstance(opened, OpenedImage):
-            work.image(opened)
+        if isinstance(first, OpenedVideo):
+            work.video(first)
         else:
-            work.video(opened)
+            work.images([one for one in batch if isinstance(one, OpenedImage)])
     except Sa2vaError as error:
-        send(Failed(opened.work.item, in_one_line(error)))
-    except _out_of_memory() as error:
-        reason = in_one_line(error) or "no memory left on this machine"
-        send(Failed(opened.work.item, f"Out of memory: {reason}"))
-        del error
-        _free_memory()
+        if len(batch) > 1:  # one of them is to blame
+            for one in batch:
+                _do([one], work, send)
+        else:
+            send(Failed(first.work.item, in_one_line(error)))
 
 
 def _open_all(opener: Opener, items: Iterator[WorkItem], send: Send) -> Iterator[Opened]:
@@ -111,7 +124,9 @@ def _load(spec: WorkerSpec, send: Send) -> Annotator | None:
     except Sa2vaError as error:
         send(CannotLoad(in_one_line(error), final=True))
         return None
-    except _out_of_memory() as error:
+    except ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
         send(CannotLoad(f"the model does not fit into the memory of {spec.device}: {error}", False))
         return None
     send(Ready(time.monotonic() - started))
@@ -178,19 +193,6 @@ def _reason(error: BaseException) -> str:
     """One line for people; the whole story goes to the worker's log."""
     traceback.print_exception(error, file=sys.stderr)
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _out_of_memory() -> tuple[type[BaseException], ...]:
-    """The errors that mean it; torch is asked only if the model has loaded it."""
-    torch = sys.modules.get("torch")
-    return (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _print_into(log_path: Path) -> None:

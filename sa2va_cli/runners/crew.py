@@ -28,6 +28,7 @@ class CrewPlan:
     asking: Asking
     log_dir: Path
     item_timeout: float  # seconds without a sign of life
+    batch_size: int = 1  # images that a model may see at a time
 
     @property
     def threads(self) -> int:
@@ -72,6 +73,7 @@ class Crew:
             threads=self._plan.threads,
             log_path=self._plan.log_dir / f"{slot.state.name.replace(':', '-')}.log",
             parent_pid=os.getpid(),
+            batch_size=self._plan.batch_size,
         )
         slot.occupy(self._hired, self._plan.start(spec, self._hired, self.events))
         self._by_number[self._hired] = slot

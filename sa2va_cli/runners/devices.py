@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from sa2va_cli.errors import UsageError
@@ -9,6 +10,8 @@ from sa2va_cli.errors import UsageError
 # NVIDIA's driver, Windows' driver for Linux, AMD's: without one of them there is no device.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia")
 CPU_WORKERS = 4  # of "auto" on the processor: each has a model of its own
+GPU_BATCH = 8  # images at a time of "auto"
+MAX_BATCH = 64
 _CPU = re.compile(r"cpu(?::([1-9]\d{0,2}))?")
 _CUDA = re.compile(r"(?:cuda:)?(\d+)")
 
@@ -30,6 +33,21 @@ def choose_devices(text: str, workers_per_device: int = 1) -> tuple[str, ...]:
             f"--devices {text!r} names a device twice.", hint="use --workers-per-device for that"
         )
     return tuple(device for device in devices for _ in range(workers_per_device))
+
+
+def choose_batch_size(text: str, devices: Sequence[str]) -> int:
+    """ "auto" or a number -> images that each model may see at a time.
+
+    "auto" is one on the processor: batches gain nothing there, and one at a time writes the same
+    bytes for any number of workers. Raises UsageError for anything else.
+    """
+    if text == "auto":
+        return GPU_BATCH if all(device.startswith("cuda") for device in devices) else 1
+    if text.isdecimal() and 1 <= int(text) <= MAX_BATCH:
+        return int(text)
+    raise UsageError(
+        f"--batch-size {text!r} cannot be used.", hint=f"give auto, or a number up to {MAX_BATCH}"
+    )
 
 
 def _expand(part: str) -> list[str]:

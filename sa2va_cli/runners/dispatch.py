@@ -22,7 +22,8 @@ class Suspect:
 class Dispatcher:
     """What is still to be given out."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, items_a_worker: int = ITEMS_A_WORKER) -> None:
+        self._items_a_worker = items_a_worker
         self._fresh = queue.fresh
         self._next = 0
         self._returned: deque[int] = deque()  # begun by nobody when their worker died
@@ -50,7 +51,7 @@ class Dispatcher:
 
     def _depth(self, live_slots: list[Slot]) -> int:
         """Near the end nobody hoards an item that an idle worker could do."""
-        return ITEMS_A_WORKER if len(self) > len(live_slots) else 1
+        return self._items_a_worker if len(self) > len(live_slots) else 1
 
     def _next_suspect(self, slot: Slot, live_slots: list[Slot]) -> int | None:
         elsewhere = {other.device for other in live_slots} - {slot.device}

@@ -22,9 +22,11 @@ from sa2va_cli.media.video import FrameSampling
 from sa2va_cli.results import VideoOptions
 from sa2va_cli.runners import get_runner
 from sa2va_cli.runners.crew import CrewPlan
-from sa2va_cli.runners.devices import choose_devices
+from sa2va_cli.runners.devices import choose_batch_size, choose_devices
 from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
+
+DECODER_SECONDS = 60.0  # without a sign of life from a video's decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     config = _with_default_prompts(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
+    choose_batch_size(config.batch_size, devices)
     revision, load = source.prepare()
     found = _take_shard(find_inputs(config, output), shard)
     _check_asked(config, found)
@@ -123,9 +126,12 @@ def _crew(prepared: Prepared) -> CrewPlan:
             video_options=video_options(config),
             max_pixels=config.max_pixels,
             presence=config.presence == "ask",
+            # Before the worker that waits for it would be taken for hung.
+            frame_timeout=min(DECODER_SECONDS, config.item_timeout / 3),
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
+        batch_size=choose_batch_size(config.batch_size, prepared.devices),
     )
 
 
@@ -136,11 +142,18 @@ def frame_sampling(config: JobConfig) -> FrameSampling:
         fps=config.fps,
         every=config.every,
         max_frames=config.max_frames,
+        between=config.track_all,
     )
 
 
 def video_options(config: JobConfig) -> VideoOptions:
-    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
+    return VideoOptions(
+        key_frames=config.key_frames,
+        key_sampling=config.key_sampling,  # type: ignore[arg-type]  # check_values knows the words
+        mode=config.video_mode,  # type: ignore[arg-type]
+        window=config.window,
+        overlap=config.overlap,
+    )
 
 
 def _with_default_prompts(config: JobConfig) -> JobConfig:

@@ -18,7 +18,9 @@ from sa2va_cli.jobs.messages import (
     FromWorker,
     Gone,
     Masks,
+    Reached,
     Ready,
+    Restarted,
     Thinking,
     WorkItem,
 )
@@ -37,6 +39,7 @@ EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
 OnDone = Callable[[int], None]
+OfItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 
 
 class Supervisor:
@@ -47,7 +50,8 @@ class Supervisor:
         self._store = store
         self._view = view
         self._state = state
-        self._dispatcher = Dispatcher(Queue((), ()))
+        self._ahead = crew.batch_size + 1  # those that the model is on, and one being opened
+        self._dispatcher = Dispatcher(Queue((), ()), self._ahead)
         self._stopping = False
         self._last_trouble = ""  # why a worker went, for when none is left
         self._refused = ""  # what is wrong with the model itself: no worker could load it
@@ -61,7 +65,7 @@ class Supervisor:
         `on_done` is told the number of each item that is safely stored.
         Raises JobError when no worker is left that could go on, or the store cannot be written.
         """
-        self._dispatcher = Dispatcher(todo)
+        self._dispatcher = Dispatcher(todo, self._ahead)
         self._on_done = on_done
         try:
             with stop.gracefully():
@@ -147,7 +151,7 @@ class Supervisor:
         elif message.item in slot.in_work:
             self._take_item(slot, message)
 
-    def _take_item(self, slot: Slot, message: Begun | Thinking | Masks | Finished | Failed) -> None:
+    def _take_item(self, slot: Slot, message: OfItem) -> None:
         item = message.item
         if isinstance(message, Begun):
             slot.begun.add(item)
@@ -156,6 +160,10 @@ class Supervisor:
             slot.state.doing, slot.state.frames = slot.in_work[item], message.frames
         elif isinstance(message, Masks):
             self._store.add_masks(item, message.masks)
+        elif isinstance(message, Reached):
+            self._store.reach(item, message.checkpoint)
+        elif isinstance(message, Restarted):
+            self._store.drop_rows(item)
         elif isinstance(message, Finished):
             self._store.add_masks(item, message.masks)
             self._store.finish(item, message.result)
@@ -232,7 +240,7 @@ class Supervisor:
                 if not slot.in_work:
                     slot.last_sign = time.monotonic()
                 slot.in_work[item] = media.item_id
-                parcels.append((slot, WorkItem(item, media)))
+                parcels.append((slot, WorkItem(item, media, self._store.checkpoint(item))))
         return parcels
 
     def _commit(self) -> None:

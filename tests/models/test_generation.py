@@ -70,7 +70,7 @@ def test_region_questions_share_only_the_picture(golden_model, picture):
     text = "<image>What is in region1 and region2?"
     questions = [Question(text, mask_prompts=left), Question(text, mask_prompts=right)]
     encoded = [
-        golden_model._questions.encode(question, seen_picture(golden_model, picture))
+        golden_model.steps.questions.encode(question, seen_picture(golden_model, picture))
         for question in questions
     ]
     assert encoded[0].ids == encoded[1].ids
@@ -84,11 +84,8 @@ def test_region_questions_share_only_the_picture(golden_model, picture):
 
 
 def seen_picture(model, picture):
-    from sa2va_cli.models.sa2va.preprocess import image_tiles
-    from sa2va_cli.models.sa2va.questions import see_image
-
     with torch.inference_mode():
-        return see_image(model._tile_tokens(image_tiles(picture, 448, 12)))
+        return model.steps.see_image(picture)
 
 
 def prompt(ids, shareable=100):
@@ -113,3 +110,24 @@ def test_an_answer_stops_at_a_stop_word_however_it_is_spelled(golden_model):
     assert len(spelled) == 10 and stop(spelled)
     broken = [i for piece in "<|im_\n\n" + "\n" * 40 + "end|>" for i in tokenizer.encode(piece)]
     assert stop(broken)  # line breaks do not count
+
+
+def test_images_together_answer_as_if_alone(golden_model):
+    rng = np.random.default_rng(3)
+    sizes = [(60, 90), (50, 50), (30, 120), (64, 64), (48, 64), (90, 60)]
+    pictures = [Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in sizes]
+    asked = [
+        (picture, [Question(text) for text in TEXTS[: 1 + index % 4]])
+        for index, picture in enumerate(pictures)
+    ]
+    for together in (asked, asked[::-1], asked[1:3]):
+        for (picture, questions), batched in zip(
+            together, golden_model.answer_images(together), strict=True
+        ):
+            alone = golden_model.answer_image(picture, questions)
+            assert [one.text for one in batched] == [one.text for one in alone]
+            for one, other in zip(batched, alone, strict=True):
+                assert len(one.frames) == len(other.frames)
+                for frame, wanted in zip(one.frames, other.frames, strict=True):
+                    union = (frame.masks | wanted.masks).sum()
+                    assert (frame.masks & wanted.masks).sum() >= 0.999 * union

@@ -38,7 +38,7 @@ def test_both_engines_agree_on_the_golden_cases(name, golden_case, golden_model)
     question = Question(
         case.arguments["text"], case.arguments["past_text"], regions[0] if regions else None
     )
-    plain = PlainEngine(golden_model)
+    plain = PlainEngine(golden_model.steps)
     if "image" in case.arguments:
         for _ in range(2):  # without a draft, then with one
             fast = golden_model.answer_image(case.arguments["image"], [question])[0]
@@ -55,7 +55,7 @@ def test_both_engines_agree_on_the_golden_cases(name, golden_case, golden_model)
 @pytest.fixture
 def forgetful(golden_model, monkeypatch):
     """The golden model with an empty book of drafts."""
-    monkeypatch.setattr(golden_model._generator, "drafts", DraftBook())
+    monkeypatch.setattr(golden_model.generator, "drafts", DraftBook())
     return golden_model
 
 
@@ -76,7 +76,7 @@ def wrong_drafts(model):
 @pytest.mark.parametrize("texts", [["one"], ["one", "two", "color"], ["caption", "one"] * 4])
 def test_no_draft_changes_an_answer(forgetful, monkeypatch, texts):
     questions = [Question(TEXTS[text]) for text in texts]
-    slow = PlainEngine(forgetful).answer_image(PICTURE, questions)
+    slow = PlainEngine(forgetful.steps).answer_image(PICTURE, questions)
     for draft in wrong_drafts(forgetful):
         monkeypatch.setattr(DraftBook, "propose", lambda self, question, draft=draft: draft)
         fast = forgetful.answer_image(PICTURE, questions)
@@ -86,6 +86,40 @@ def test_no_draft_changes_an_answer(forgetful, monkeypatch, texts):
                 one.answer.seg_probabilities, other.answer.seg_probabilities, atol=1e-5
             )
             masks_agree(one.frames, other.frames)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_drafted_in_the_middle_changes_an_answer(forgetful, monkeypatch, seed):
+    """Some guesses are right for some tokens, some are nonsense, some end the answer."""
+    questions = [Question(TEXTS[text]) for text in ("caption", "one", "two")]
+    slow = PlainEngine(forgetful.steps).answer_image(PICTURE, questions)
+    said = [forgetful.tokenizer.encode(one.text) for one in slow]
+    rng = np.random.default_rng(seed)
+
+    def guess(self, ids):
+        right = next((one for one in said if one[: len(ids)] == ids), ())[len(ids) :]
+        nonsense = rng.integers(0, 200, rng.integers(0, 5)).tolist()
+        return (*right[: rng.integers(0, 6)], *nonsense)
+
+    monkeypatch.setattr(DraftBook, "follow", guess)
+    monkeypatch.setattr(DraftBook, "propose", lambda self, question: ())
+    fast = forgetful.answer_image(PICTURE, questions)
+    assert [one.text for one in fast] == [one.text for one in slow]
+    for one, other in zip(fast, slow, strict=True):
+        np.testing.assert_allclose(
+            one.answer.seg_probabilities, other.answer.seg_probabilities, atol=1e-5
+        )
+        masks_agree(one.frames, other.frames)
+
+
+def test_what_was_said_before_is_drafted_in_the_middle_of_an_answer():
+    book = DraftBook()
+    assert book.follow([1, 2]) == ()
+    assert book.follow([1, 2, 3, 9, 1, 2]) == (3, 9, 1, 2)  # in the same answer
+    book.learn((5,), (7, 8, 4, 4, 6))
+    assert book.follow([8]) == (4, 4, 6)
+    assert book.follow([7, 8]) == (4, 4, 6)
+    assert book.follow([3]) == ()
 
 
 def test_a_confirmed_draft_needs_no_step(forgetful, monkeypatch):
@@ -135,7 +169,7 @@ def test_three_objects_at_once_are_tracked_as_if_alone(golden_model, golden_case
     together = golden_model.answer_video(video, [Question(text) for text in texts])
     masks = list(together)
     assert sum(len(answer.seg_probabilities) for answer in together.answers) == 3
-    alone = PlainEngine(golden_model).answer_video(video, [Question(text) for text in texts])
+    alone = PlainEngine(golden_model.steps).answer_video(video, [Question(text) for text in texts])
     masks_agree(masks, list(alone))
 
 

@@ -23,13 +23,11 @@ def with_presence(question, thing):
 def probability_alone(model, text, picture):
     """From a plain pass over the whole prompt, by the definition."""
     from sa2va_cli.models.sa2va.predictor import as_rgb
-    from sa2va_cli.models.sa2va.preprocess import image_tiles
-    from sa2va_cli.models.sa2va.questions import see_image
 
     language_model = model.model.language_model
     with torch.inference_mode():
-        seen = see_image(model._tile_tokens(image_tiles(as_rgb(picture), 448, 12)))
-        prompt = model._questions.encode(Question(text), seen)
+        seen = model.steps.see_image(as_rgb(picture))
+        prompt = model.steps.questions.encode(Question(text), seen)
         logits = language_model(inputs_embeds=prompt.embeddings[None]).logits[0, -1].float()
     encode = model.tokenizer.encode
     yes, no = ({encode(word)[0] for word in words} for words in (("yes", "Yes"), ("no", "No")))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.video import MaskStream, uniform_indices
 from sa2va_cli.results import Question, VideoOptions
 
@@ -132,11 +133,11 @@ def test_a_video_shorter_than_it_said_keeps_the_key_frames_it_has(golden_model):
 
 def test_the_number_of_key_frames_is_what_the_language_model_sees(golden_model, monkeypatch):
     seen = []
-    tile_tokens = Sa2VA._tile_tokens
+    see_video = Steps.see_video
     monkeypatch.setattr(
-        Sa2VA,
-        "_tile_tokens",
-        lambda self, tiles: (seen.append(len(tiles)), tile_tokens(self, tiles))[1],
+        Steps,
+        "see_video",
+        lambda self, pictures: (seen.append(len(pictures)), see_video(self, pictures))[1],
     )
     golden_model.answer_video(iter(clip(8)), [SEGMENT], VideoOptions(key_frames=3))
     golden_model.answer_video(

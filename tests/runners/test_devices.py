@@ -5,7 +5,12 @@ import torch.multiprocessing
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.runners.crew import CrewPlan, worker_names
-from sa2va_cli.runners.devices import CPU_WORKERS, choose_devices, usable_cores
+from sa2va_cli.runners.devices import (
+    CPU_WORKERS,
+    choose_batch_size,
+    choose_devices,
+    usable_cores,
+)
 
 
 def test_the_spawn_context_is_that_of_torch():
@@ -58,3 +63,12 @@ def test_workers_share_the_cores_but_on_the_processor_each_has_one():
     assert cores(("cuda:0",)) == usable_cores()
     assert cores(("cuda:0",) * 500) == 1
     assert cores(("cpu",)) == cores(("cpu",) * 4) == 1  # the same sums, to the last bit
+
+
+def test_batches_are_for_gpus_unless_asked_for():
+    assert choose_batch_size("auto", ("cpu", "cpu")) == 1
+    assert choose_batch_size("auto", ("cuda:0", "cuda:1")) > 1
+    assert choose_batch_size("3", ("cpu",)) == 3
+    for text in ("0", "-1", "many", "1000"):
+        with pytest.raises(UsageError, match="--batch-size"):
+            choose_batch_size(text, ("cpu",))

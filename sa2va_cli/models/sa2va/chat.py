@@ -14,8 +14,7 @@ from sa2va_cli.models.sa2va.conversation import IMAGE, STOP_WORDS
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.kept import KeptCells
 from sa2va_cli.models.sa2va.predictor import ImageLike, Pictures, Sa2VA, as_rgb
-from sa2va_cli.models.sa2va.preprocess import frame_tile, image_tiles
-from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture, see_image, see_video
+from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.streaming import TextStream
 from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
@@ -99,13 +98,13 @@ class Conversation:
         text, spelled = self._spell(text, mask_prompts)
         regions = self._mask_prompts if self.turns else mask_prompts
         model, seen = self._model, self._subject.seen()
-        prompt = model._questions.encode_text(spelled, seen, regions)
+        prompt = model.steps.questions.encode_text(spelled, seen, regions)
         if not self.turns:  # regions of as many cells look alike as ids, but are not
             self._kept.cut(prompt.picture_end)
         stream = TextStream(model.tokenizer, on_text or _ignore)
-        generated = model._generator.converse(prompt, self._kept, stream.update)
+        generated = model.generator.converse(prompt, self._kept, stream.update)
         stream.finish(generated.ids)
-        answer, prompts = model._answer(generated), model._prompt_embeddings([generated])
+        answer, prompts = model.steps.answer(generated), model.steps.prompt_embeddings([generated])
         if seen.tokens is None:  # plain chat: [SEG] is a word like any other
             answer, prompts = Answer(answer.text), prompts[:0]
         turn = Turn(text, answer.text)
@@ -124,7 +123,7 @@ class Conversation:
         if not self.turns and seen.tokens is not None and IMAGE not in text:
             text = f"{IMAGE}\n{text.strip()}"
         question = Question(text, self.past_text, mask_prompts)
-        return text, self._model._questions.spell(question, seen)
+        return text, self._model.steps.questions.spell(question, seen)
 
     def _masks_then_remember(
         self, prompts: Tensor, turn: Turn, spelled: str, regions: np.ndarray | None
@@ -165,17 +164,15 @@ class ImageSubject:
 
     def seen(self) -> SeenPicture:
         if self._seen is None:
-            config = self._model.config
-            tiles = image_tiles(self._picture, config.vision.image_size, config.max_tiles)
-            self._seen = see_image(self._model._tile_tokens(tiles))
+            self._seen = self._model.steps.see_image(self._picture)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
         with torch.inference_mode():
             if self._features is None:
-                self._features = self._model._features(self._picture, video=False)
+                self._features = self._model.steps.features(self._picture, video=False)
             decoded = self._model.model.segmenter.decode_prompts(self._features, prompts)
-            masks = self._model._frame_masks(0, decoded, self._picture.size)
+            masks = self._model.steps.frame_masks(0, decoded, self._picture.size)
         yield masks
 
 
@@ -195,9 +192,7 @@ class VideoSubject:
         """Raises UsageError for a video without frames."""
         if self._seen is None:
             self._keys = pick_key_frames(self._frames, self._options, self._num_frames)
-            side = self._model.config.vision.image_size
-            tiles = [frame_tile(picture, side) for picture in self._keys.pictures]
-            self._seen = see_video(self._model._tile_tokens(tiles))
+            self._seen = self._model.steps.see_video(self._keys.pictures)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
@@ -214,12 +209,12 @@ class VideoSubject:
         )
         size = keys.size
         for frame_idx, decoded in stream.run(keys):
-            yield self._model._frame_masks(frame_idx, decoded, size)
+            yield self._model.steps.frame_masks(frame_idx, decoded, size)
 
     def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
         if frame_idx in self._features:
             return self._features[frame_idx]
-        features = self._model._features(picture, video=True)
+        features = self._model.steps.features(picture, video=True)
         if len(self._features) < KEPT_FRAMES:
             self._features[frame_idx] = features
         return features

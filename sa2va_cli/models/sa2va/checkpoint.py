@@ -84,6 +84,14 @@ def load_model(
     return model.requires_grad_(False)
 
 
+def with_attention(model: Sa2vaModel, attention: str) -> Sa2vaModel:
+    """The same weights in networks with another attention; nothing is copied."""
+    twin = meta_model(model.config, attention)
+    twin.load_state_dict(model.state_dict(), assign=True)
+    twin.restore_computed_buffers(model.language_model.device)
+    return twin.requires_grad_(False)
+
+
 def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module, keys: KeyMap) -> None:
     """Names and shapes of a checkpoint must be exactly those of the model."""
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}

@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from sa2va_cli.models.sa2va.drafts import DraftBook, Ids
+from sa2va_cli.models.sa2va.greedy import Greedy
 from sa2va_cli.models.sa2va.kept import KeptCells
 from sa2va_cli.models.sa2va.packing import PackedCells
 from sa2va_cli.models.sa2va.stopping import StopRule
 
 MAX_NEW_TOKENS = 2048
-Predict = Callable[[Tensor], tuple[list[int], list[float]]]  # states -> tokens, probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ class GeneratedAnswer:
 class Generator:
     """Greedy decoding with a key-value cache that all prompts of a picture share."""
 
-    def __init__(self, language_model: Qwen2ForCausalLM, stop: StopRule, seg_token_id: int) -> None:
+    def __init__(
+        self, language_model: Qwen2ForCausalLM, greedy: Greedy, stop: StopRule, seg_token_id: int
+    ) -> None:
         self._language_model = language_model
+        self._greedy = greedy
         self._stop = stop
         self._seg_token_id = seg_token_id
         self.drafts = DraftBook()
@@ -79,7 +82,7 @@ class Generator:
         ]
         self._read_and_verify(everything, [*answers, *heard], shared, cells, cache)
         while active := [answer for answer in answers if not answer.done]:
-            self._step(active, cells, cache)
+            self._step(active, shared, cells, cache)
         if any(answer.draft != tuple(answer.ids) for answer in answers):
             answers = self._replay(everything, answers, heard, shared, cache)
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -127,7 +130,7 @@ class Generator:
         on_ids(answer.ids)
         while not answer.done:
             fed = answer.ids[-1]
-            self._step([answer], cells, kept.cache)
+            self._step([answer], shared, cells, kept.cache, drafting=False)
             kept.ids.append(fed)
             on_ids(answer.ids)
         return answer.finish(prompt.embeddings)
@@ -154,32 +157,55 @@ class Generator:
         for answer, own in zip(answers, states.split(lengths.tolist()), strict=True):
             # From the prompt's last token on, each state predicts a token of the answer.
             kept = answer.verify(
-                own[answer.prompt_length - shared - 1 :], self._predict, self._stop,
+                own[answer.prompt_length - shared - 1 :], answer.draft, self._greedy, self._stop,
                 self._seg_token_id,
             )  # fmt: skip
             cells.forget(shared, answer.row, answer.prompt_length + kept)
 
-    def _step(self, active: list["_Answer"], cells: PackedCells, cache: DynamicCache) -> None:
-        """Feed the newest token of each unfinished answer, and predict the next."""
-        newest = tuple(answer.ids[-1] for answer in active)
-        device = self._language_model.lm_head.weight.device
-        owners = torch.tensor([answer.row for answer in active], device=device)
-        positions = torch.tensor([answer.next_position for answer in active], device=device)
-        mask = cells.append(owners, positions)
-        states = self._forward(self._embed(newest), positions, mask, cache)
-        tokens, probabilities = self._predict(states)
-        for answer, state, token, probability in zip(
-            active, states, tokens, probabilities, strict=True
-        ):
-            answer.feed(state, self._seg_token_id)
-            answer.add(token, probability, self._stop)
+    def _step(
+        self,
+        active: list["_Answer"],
+        shared: int,
+        cells: PackedCells,
+        cache: DynamicCache,
+        *,
+        drafting: bool = True,
+    ) -> None:
+        """Feed the newest token of each unfinished answer, and predict the next.
 
-    def _predict(self, states: Tensor) -> tuple[list[int], list[float]]:
-        """(T, D) -> the likeliest next token after each state, and its probability."""
-        logits = self._language_model.lm_head(states).float()  # (T, V)
-        best, tokens = logits.max(dim=-1)
-        probabilities = (best - logits.logsumexp(dim=-1)).exp()
-        return tokens.tolist(), probabilities.tolist()
+        When `drafting`, tokens that may follow are fed behind it, and kept as far as they do.
+        """
+        drafts = [self.drafts.follow(answer.ids) if drafting else () for answer in active]
+        device = self._language_model.lm_head.weight.device
+        lengths = [1 + len(draft) for draft in drafts]
+        owners = [
+            answer.row
+            for answer, length in zip(active, lengths, strict=True)
+            for _ in range(length)
+        ]
+        starts = [answer.next_position for answer in active]
+        positions = torch.tensor(
+            [
+                start + i
+                for start, length in zip(starts, lengths, strict=True)
+                for i in range(length)
+            ],
+            device=device,
+        )
+        mask = cells.append(torch.tensor(owners, device=device), positions)
+        fed = [
+            token
+            for answer, draft in zip(active, drafts, strict=True)
+            for token in (answer.ids[-1], *draft)
+        ]
+        states = self._forward(self._embed(tuple(fed)), positions, mask, cache)
+        for answer, start, draft, own in zip(
+            active, starts, drafts, states.split(lengths), strict=True
+        ):
+            answer.feed(own[0], self._seg_token_id)
+            kept = answer.verify(own, draft, self._greedy, self._stop, self._seg_token_id)
+            if kept < len(draft):
+                cells.forget(shared, answer.row, start + 1 + kept)
 
     def _embed(self, ids: Ids) -> Tensor:
         weight = self._language_model.lm_head.weight
@@ -244,20 +270,23 @@ class _Answer:
             self.seg_states.append(state)
             self.seg_probabilities.append(self.probability)
 
-    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+    def verify(
+        self, states: Tensor, draft: Ids, greedy: Greedy, stop: StopRule, seg_token_id: int
+    ) -> int:
         """Take the draft as far as the model agrees, and the model's own token behind that.
 
-        `states` (1 + draft tokens fed, D): of the prompt's last token and of the draft's. Returns
-        how many draft tokens stay in the cache.
+        `states` (1 + draft tokens fed, D): of the token before the draft, and of the draft's.
+        Returns how many draft tokens stay in the cache.
         """
-        tokens, probabilities = predict(states)
+        steps = range(len(self.ids), len(self.ids) + len(states))
+        tokens, probabilities = greedy(states, steps)
         for index, (token, probability) in enumerate(zip(tokens, probabilities, strict=True)):
             self.add(token, probability, stop)
-            agreed = index < len(self.draft) and token == self.draft[index]
+            agreed = index < len(draft) and token == draft[index]
             if self.done or not agreed or index + 1 == len(states):
                 return index
             self.feed(states[index + 1], seg_token_id)
-        raise AssertionError("there is a state for the prompt's last token")
+        raise AssertionError("there is a state for the token before the draft")
 
     def finish(self, like: Tensor) -> GeneratedAnswer:
         states = (
@@ -273,6 +302,8 @@ class _Aside(_Answer):
     done: bool = True
     state: Tensor | None = None  # (D,) of the prompt's last token
 
-    def verify(self, states: Tensor, predict: Predict, stop: StopRule, seg_token_id: int) -> int:
+    def verify(
+        self, states: Tensor, draft: Ids, greedy: Greedy, stop: StopRule, seg_token_id: int
+    ) -> int:
         self.state = states[0]
         return 0

@@ -21,13 +21,10 @@ class Sa2vaModel(nn.Module):
         self.projector = Projector(config.vision.projector_input_size, config.language.hidden_size)
         # Packed prompts need masks, which flash-attn has not; where nothing needs a mask, SDPA
         # runs a flash kernel of its own.
-        self.language_model = build_language_model(config.language, "sdpa")
+        plain = "eager" if attention == "eager" else "sdpa"
+        self.language_model = build_language_model(config.language, plain)
         self.seg_bridge = SegBridge(config.language.hidden_size, config.segmenter.hidden_size)
-        self.segmenter = Segmenter(
-            config.segmenter,
-            "sdpa" if attention != "eager" else attention,
-            two_decoders=config.two_decoders,
-        )
+        self.segmenter = Segmenter(config.segmenter, "sdpa", two_decoders=config.two_decoders)
 
     def visual_tokens(self, pixel_values: Tensor) -> Tensor:
         """(tiles, 3, side, side) -> (tiles, tokens_per_tile, D)."""

@@ -12,38 +12,37 @@ from torch import Tensor
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
+from sa2va_cli.models.sa2va.compiler import check_compiler
+from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
-from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
-from sa2va_cli.models.sa2va.generation import GeneratedAnswer, Generator
+from sa2va_cli.models.sa2va.generation import Generator
+from sa2va_cli.models.sa2va.greedy import Ids
+from sa2va_cli.models.sa2va.groups import Drawn
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
-from sa2va_cli.models.sa2va.preprocess import (
-    frame_tile,
-    image_tiles,
-    normalise_sam,
-    sam_square,
-    tile_pixels,
-)
-from sa2va_cli.models.sa2va.questions import (
-    NOTHING_SEEN,
-    QuestionEncoder,
-    SeenPicture,
-    see_image,
-    see_video,
-)
-from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
-from sa2va_cli.models.sa2va.stopping import StopRule
+from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
+from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
+from sa2va_cli.models.sa2va.window_plan import plan_windows
+from sa2va_cli.models.sa2va.windows import Eyes, WindowedVideo
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.chat import Conversation
-
-TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
 
 ImageLike = Image.Image | np.ndarray
 
@@ -51,17 +50,25 @@ ImageLike = Image.Image | np.ndarray
 class Sa2VA:
     """A loaded model. One instance answers one call at a time."""
 
-    def __init__(self, model: Sa2vaModel, tokenizer: Tokenizer, revision: str = "unknown") -> None:
-        """Use `from_pretrained` to load a checkpoint; this takes the parts."""
+    def __init__(
+        self,
+        model: Sa2vaModel,
+        tokenizer: Tokenizer,
+        revision: str = "unknown",
+        forced_answer: Ids = (),
+    ) -> None:
+        """Use `from_pretrained` to load a checkpoint; this takes the parts.
+
+        `forced_answer` makes weights without training say something: see `greedy.Greedy`.
+        """
         self.model = model
         self.tokenizer = tokenizer
         self.revision = revision
-        embed_tokens = model.language_model.get_input_embeddings()
-        weight = embed_tokens.weight
-        self.device, self.dtype = weight.device, weight.dtype
-        self._questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
-        self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
-        self._generator = Generator(model.language_model, self.stop, tokenizer.seg_token_id)
+        self.steps = Steps(model, tokenizer, forced_answer)
+        self.device, self.dtype = self.steps.device, self.steps.dtype
+        self.generator = Generator(
+            model.language_model, self.steps.greedy, self.steps.stop, tokenizer.seg_token_id
+        )
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913  the names that people's scripts use
@@ -74,16 +81,20 @@ class Sa2VA:
         revision: str | None = None,
         local_files_only: bool = False,
         sam2_weights: Path | None = None,
+        compile: bool = False,
     ) -> "Sa2VA":
         """Load a folder, a hub model (`ByteDance/Sa2VA-4B`) or the built-in `demo`.
 
         `sam2_weights`, a SAM 2.0 Hiera-L safetensors file, adds the decoder that the video mode
-        sa2va-i needs to a checkpoint that lacks it.
+        sa2va-i needs to a checkpoint that lacks it. `compile` makes loading slow, the first time
+        by minutes, and the fixed-shape networks faster.
 
         Raises CheckpointError for anything wrong with the checkpoint and UsageError for a device,
         dtype or attention that cannot be had.
         """
         chosen_device = choose_device(device)
+        if compile:
+            check_compiler(on_gpu=chosen_device.type == "cuda")
         chosen_dtype = choose_dtype(dtype, chosen_device)
         implementation = choose_attention(attention, chosen_device, chosen_dtype)
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
@@ -91,6 +102,9 @@ class Sa2VA:
         tokenizer = Tokenizer(source.folder)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
+        if compile:
+            compile_networks(model)
+            warm_up(model, chosen_device)
         return cls(model, tokenizer, source.revision)
 
     @property
@@ -147,23 +161,38 @@ class Sa2VA:
     @torch.inference_mode()
     def answer_text(self, question: Question) -> Prediction:
         """Plain chat."""
-        generated = self._generator.generate([self._questions.encode(question, NOTHING_SEEN)])
-        return Prediction(Answer(self._text(generated[0])))
+        generated = self.generator.generate([self.steps.questions.encode(question, NOTHING_SEEN)])
+        return Prediction(Answer(self.steps.text(generated[0])))
 
     @torch.inference_mode()
     def answer_image(self, image: ImageLike, questions: Sequence[Question]) -> list[Prediction]:
         """Answer several questions about one image, which both eyes see only once."""
         picture = as_rgb(image)
-        vision = self.config.vision
-        tiles = image_tiles(picture, vision.image_size, self.config.max_tiles)
-        answers, prompts = self._ask(questions, see_image(self._tile_tokens(tiles)))
+        answers, prompts = self._ask(questions, self.steps.see_image(picture))
         if not len(prompts):
             return [Prediction(answer) for answer in answers]
-        decoded = self.model.segmenter.decode_prompts(self._features(picture, video=False), prompts)
-        frame = self._frame_masks(0, decoded, picture.size)
+        features = self.steps.features(picture, video=False)
+        return self._segment(picture, features, answers, prompts)
+
+    @torch.inference_mode()
+    def answer_images(
+        self, asked: Sequence[tuple[ImageLike, Sequence[Question]]]
+    ) -> list[list[Prediction]]:
+        """Several images, each with its own questions; both eyes see them in batches."""
+        pictures = [as_rgb(image) for image, _ in asked]
+        said = [
+            self._ask(questions, seen)
+            for (_, questions), seen in zip(asked, self.steps.see_images(pictures), strict=True)
+        ]
+        drawn = [
+            picture for picture, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)
+        ]
+        features = self.steps.features_of_each(drawn)
         return [
-            Prediction(answer, (part,) if answer.seg_probabilities else ())
-            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+            self._segment(picture, next(features), answers, prompts)
+            if len(prompts)
+            else [Prediction(answer) for answer in answers]
+            for picture, (answers, prompts) in zip(pictures, said, strict=True)
         ]
 
     @torch.inference_mode()
@@ -184,20 +213,56 @@ class Sa2VA:
         if num_frames is None and isinstance(frames, Sized):
             num_frames = len(frames)
         keys = pick_key_frames(Pictures(frames), options, num_frames)
-        side = self.config.vision.image_size
-        tokens = self._tile_tokens([frame_tile(picture, side) for picture in keys.pictures])
-        answers, prompts = self._ask(questions, see_video(tokens))
+        answers, prompts = self._ask(questions, self.steps.see_video(keys.pictures))
         if not len(prompts):
             return VideoAnswers(answers, iter(()))
         size = keys.size
         stream = MaskStream(
             self.model.segmenter,
-            lambda _, picture: self._features(picture, video=True),
+            lambda _, picture: self.steps.features(picture, video=True),
             prompts,
             consistent=options.mode == "sa2va-i",
         )
-        masks = (self._frame_masks(index, decoded, size) for index, decoded in stream.run(keys))
+        masks = (
+            self.steps.frame_masks(index, decoded, size) for index, decoded in stream.run(keys)
+        )
         return VideoAnswers(answers, masks)
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes = b"",
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Answer several questions anew at each window of a video of any length.
+
+        Yields each window's answers, then its frames. `naming` tells objects that were lost and
+        found again from others; `state` is that of the window to begin with, empty for the first.
+        Raises UsageError for windows that cannot be, and for a mode that the checkpoint cannot do.
+        """
+        options = self._video_options(options)
+        windows = plan_windows(footage.sampled, len(footage), options)
+        eyes = Eyes(
+            look=lambda pictures: self._ask(questions, self.steps.see_video(pictures)),
+            encode=lambda picture: self.steps.features(picture, video=True),
+            finish=self._tracked_masks,
+            segmenter=self.model.segmenter,
+            consistent=options.mode == "sa2va-i",
+            naming=naming,
+        )
+        return WindowedVideo(eyes, footage, windows, state).run()
+
+    def _tracked_masks(
+        self, drawn: Drawn | None, position: int, size: tuple[int, int]
+    ) -> TrackedMasks:
+        if drawn is not None:
+            return TrackedMasks(
+                drawn.obj_ids, self.steps.frame_masks(position, drawn.decoded, size)
+            )
+        nothing, none = np.zeros((0, size[1], size[0]), bool), np.zeros(0, np.float32)
+        return TrackedMasks((), FrameMasks(position, nothing, none, none))
 
     def _video_options(self, options: VideoOptions) -> VideoOptions:
         """The options with "auto" decided, and what follows from the mode."""
@@ -230,58 +295,36 @@ class Sa2VA:
 
         return start(self, image, video, self._video_options(options or VideoOptions()))
 
+    def _segment(
+        self,
+        picture: Image.Image,
+        features: FrameFeatures,
+        answers: Sequence[Answer],
+        prompts: Tensor,
+    ) -> list[Prediction]:
+        decoded = self.model.segmenter.decode_prompts(features, prompts)
+        frame = self.steps.frame_masks(0, decoded, picture.size)
+        return [
+            Prediction(answer, (part,) if answer.seg_probabilities else ())
+            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+        ]
+
     def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
         """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
-        prompts = [self._questions.encode(question, seen) for question in questions]
+        prompts = [self.steps.questions.encode(question, seen) for question in questions]
         texts = list(dict.fromkeys(q.presence for q in questions if q.presence))
         if not texts:
-            generated, presence = self._generator.generate(prompts), {}
+            generated, presence = self.generator.generate(prompts), {}
         else:
-            asides = [self._questions.encode(Question(text), seen) for text in texts]
+            asides = [self.steps.questions.encode(Question(text), seen) for text in texts]
             yes_or_no = YesOrNo.of(self.tokenizer)
-            generated, logits = self._generator.generate_with_asides(prompts, asides)
+            generated, logits = self.generator.generate_with_asides(prompts, asides)
             presence = dict(zip(texts, yes_or_no.probabilities(logits), strict=True))
         answers = [
-            replace(self._answer(one), presence=presence.get(question.presence))
+            replace(self.steps.answer(one), presence=presence.get(question.presence))
             for one, question in zip(generated, questions, strict=True)
         ]
-        return answers, self._prompt_embeddings(generated)
-
-    def _text(self, generated: GeneratedAnswer) -> str:
-        return self.tokenizer.decode(generated.ids).strip()
-
-    def _answer(self, generated: GeneratedAnswer) -> Answer:
-        return Answer(self._text(generated), generated.seg_probabilities)
-
-    def _prompt_embeddings(self, generated: list[GeneratedAnswer]) -> Tensor:
-        """(N, 1, C): one for each [SEG] of all answers, in order."""
-        states = torch.cat([one.seg_states for one in generated])
-        return self.model.seg_bridge(states.float())  # the bridge is kept in float32
-
-    def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
-        """(tiles, tokens_per_tile, D)."""
-        pixel_values = tile_pixels(tiles).to(self.device, self.model.vision_encoder.dtype)
-        return torch.cat(
-            [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
-        )
-
-    def _features(self, picture: Image.Image, *, video: bool) -> FrameFeatures:
-        square = sam_square(picture, self.config.segmenter.image_size)[None].to(self.device)
-        return self.model.segmenter.encode(normalise_sam(square, self.dtype, video=video))
-
-    def _frame_masks(
-        self, frame_idx: int, decoded: DecodedMasks, size: tuple[int, int]
-    ) -> FrameMasks:
-        width, height = size
-        masks = full_size_masks(
-            decoded.mask_logits, self.config.segmenter.image_size, height, width
-        )
-        return FrameMasks(
-            frame_idx=frame_idx,
-            masks=masks.cpu().numpy(),
-            scores=decoded.scores.cpu().numpy(),
-            object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
-        )
+        return answers, self.steps.prompt_embeddings(generated)
 
 
 class Pictures:

@@ -1,0 +1,133 @@
+"""Time by stage: hooks on the networks note how long each pass took, and what it had to do."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sa2va_cli.bench.arithmetic import Arithmetic
+from sa2va_cli.models.sa2va.model import Sa2vaModel
+
+Moment = Any  # seconds, or a CUDA event
+Flops = Callable[[Any, Any], float]  # of a pass, from its arguments
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run of one network."""
+
+    stage: str
+    seconds: float
+    flops: float
+    bytes_read: float  # weights, and the key-value cache: read at least once
+
+
+class StageClock:
+    """Watches one model; a clock is read around each network, and nobody waits for the device."""
+
+    def __init__(self, model: Sa2vaModel, arithmetic: Arithmetic) -> None:
+        self._model = model
+        self._arithmetic = arithmetic
+        self._on_gpu = model.language_model.device.type == "cuda"
+        self._embedding_bytes = model.language_model.get_input_embeddings().weight.nbytes
+        self._passes: list[tuple[str, Moment, Moment, float, float]] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note all passes in here, and forget those before."""
+        self._passes.clear()
+        handles = [h for network in self._networks() for h in self._hook(*network)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def passes(self) -> list[Pass]:
+        """Call it when the device has finished."""
+        return [
+            Pass(stage, self._between(start, end), flops, size)
+            for stage, start, end, flops, size in self._passes
+        ]
+
+    def _networks(self) -> list[tuple[str, nn.Module, Flops]]:
+        model, count = self._model, self._arithmetic
+        return [
+            (
+                "vision tower",
+                model.vision_encoder,
+                lambda _, k: len(k["pixel_values"]) * count.tile,
+            ),
+            ("projector", model.projector, lambda a, _: a[0][..., 0].numel() * count.visual_token),
+            ("language model", model.language_model.model, self._language_flops),
+            ("its head", model.language_model.lm_head, lambda a, _: count.head(_rows(a[0]))),
+            ("SAM 2 encoder", model.segmenter.image_encoder, lambda a, _: len(a[0]) * count.frame),
+            ("mask decoder", model.segmenter.mask_decoder, self._mask_flops),
+            ("memory attention", model.segmenter.memory_attention, self._memory_flops),
+            (
+                "memory encoder",
+                model.segmenter.memory_encoder,
+                lambda a, _: len(a[1]) * count.memory,
+            ),
+        ]
+
+    def _hook(self, stage: str, network: nn.Module, flops: Flops) -> list[Any]:
+        weights = sum(weight.nbytes for weight in network.parameters())
+        begun: list[tuple[Moment, float, float, str]] = []
+
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            cached = kwargs.get("past_key_values")
+            name, size = stage, float(weights + (_cache_bytes(cached) if cached else 0))
+            if stage == "language model":
+                size -= self._embedding_bytes  # looked up, not read
+                first = not cached or not cached.get_seq_length()
+                name = "language: picture" if first else "language: answers"
+            begun.append((self._now(), flops(args, kwargs), size, name))
+
+        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            start, operations, size, name = begun.pop()
+            self._passes.append((name, start, self._now(), operations, size))
+
+        return [
+            network.register_forward_pre_hook(before, with_kwargs=True),
+            network.register_forward_hook(after, with_kwargs=True),
+        ]
+
+    def _language_flops(self, args: Any, kwargs: Any) -> float:
+        cache = kwargs.get("past_key_values")
+        return self._arithmetic.language(
+            kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0
+        )
+
+    def _mask_flops(self, args: Any, kwargs: Any) -> float:
+        pictures, objects = kwargs["sparse_prompt_embeddings"].shape[:2]
+        return self._arithmetic.masks(pictures, objects)
+
+    def _memory_flops(self, args: Any, kwargs: Any) -> float:
+        objects, cells = args[1].shape[:2]
+        return self._arithmetic.memory_attention(objects, cells)
+
+    def _now(self) -> Moment:
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _between(self, start: Moment, end: Moment) -> float:
+        return start.elapsed_time(end) / 1000 if self._on_gpu else end - start
+
+
+def _rows(states: torch.Tensor) -> int:
+    return states.numel() // states.shape[-1]
+
+
+def _cache_bytes(cache: Any) -> int:
+    return sum(
+        layer.keys.nbytes + layer.values.nbytes for layer in cache.layers if layer.is_initialized
+    )

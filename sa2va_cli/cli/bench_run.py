@@ -1,0 +1,120 @@
+"""What `sa2va bench` does: make the engines, measure one work after the other, tell."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import typer
+
+from sa2va_cli.bench.machine import measure_machine
+from sa2va_cli.bench.measure import Bench, Comparison, Engine
+from sa2va_cli.bench.random_weights import demo_tokenizer, forced_answer, random_model
+from sa2va_cli.bench.report import markdown, opening, row, stage_table, to_json
+from sa2va_cli.bench.work import Work, parse_works
+from sa2va_cli.cli.load import load_model
+from sa2va_cli.config import JobConfig
+from sa2va_cli.errors import unknown_name
+from sa2va_cli.models.sa2va.checkpoint import Placement
+from sa2va_cli.models.sa2va.compiler import check_compiler
+from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
+from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
+from sa2va_cli.models.sa2va.plain import PlainEngine
+from sa2va_cli.models.sa2va.predictor import Sa2VA
+from sa2va_cli.models.sa2va.published import published_config
+
+ENGINES = {"both": ("fast", "plain"), "fast": ("fast",), "plain": ("plain",)}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """The command's own options."""
+
+    works: str
+    random_weights: str | None
+    engine: str
+    repeat: int
+    frames: int
+    forced: bool
+    stages: bool
+    device: str
+    threads: int | None
+    markdown: Path | None
+    as_json: bool
+
+
+def run_bench(config: JobConfig, options: BenchOptions) -> int:
+    """Returns the exit code; at Ctrl-C what was measured until then is told."""
+    works = parse_works(options.works)
+    if options.engine not in ENGINES:
+        raise unknown_name("engine", options.engine, ENGINES)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    started = time.monotonic()
+    model = _load(config, options)
+    device = model.device
+    machine = measure_machine(device, model.dtype)
+    name = options.random_weights or config.model
+    name += ", random weights" if options.random_weights else ""
+    forced = options.forced or options.random_weights is not None
+    typer.echo(opening(name, machine, options.repeat), err=options.as_json)
+    if forced:
+        typer.echo("answers are prescribed, token by token, for both engines", err=options.as_json)
+    compiled = " and compiled" if config.compile else ""
+    seconds = time.monotonic() - started
+    typer.echo(f"model loaded{compiled} in {seconds:.1f} s", err=options.as_json)
+    bench = Bench(_engines(model, options.engine, forced), machine, device)
+    comparisons: list[Comparison] = []
+    code: str | int | None = 0
+    try:
+        for work in works:
+            comparison = bench.compare(work, options.repeat, options.frames)
+            comparisons.append(comparison)
+            typer.echo("\n" + _text(comparison, options.stages), err=options.as_json)
+            if bench.stopped_by:
+                raise bench.stopped_by
+    except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
+        typer.echo("interrupted: this is what was measured", err=True)
+        code = signal.code
+    if options.as_json:
+        typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))
+    if options.markdown:
+        options.markdown.write_text(markdown(comparisons) + "\n", encoding="utf-8")
+    return int(code or 0)
+
+
+def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
+    if options.random_weights is None:
+        return load_model(config, options.device)
+    published = published_config(options.random_weights)
+    device = choose_device(options.device)
+    dtype = choose_dtype(config.dtype, device)
+    attention = choose_attention(config.attention, device, dtype)
+    typer.echo(f"drawing random weights of {options.random_weights} …", err=True)
+    model = random_model(published, Placement(device, dtype, attention))
+    if config.compile:
+        check_compiler(on_gpu=device.type == "cuda")
+        compile_networks(model)
+        warm_up(model, device)
+    return Sa2VA(model, demo_tokenizer())
+
+
+def _engines(model: Sa2VA, chosen: str, forced: bool) -> dict[str, Callable[[Work], Engine]]:
+    def fast(work: Work) -> Sa2VA:
+        if not forced:
+            return model
+        answer = forced_answer(work, model.tokenizer)
+        return Sa2VA(model.model, model.tokenizer, model.revision, forced_answer=answer)
+
+    makers: dict[str, Callable[[Work], Engine]] = {
+        "fast": fast,
+        "plain": lambda work: PlainEngine(fast(work).steps),
+    }
+    return {name: makers[name] for name in ENGINES[chosen]}
+
+
+def _text(comparison: Comparison, stages: bool) -> str:
+    tables = [stage_table(one) for one in comparison.measurements] if stages else []
+    return "\n".join([row(comparison), *tables])

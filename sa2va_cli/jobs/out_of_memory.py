@@ -1,0 +1,92 @@
+"""When the device's memory does not suffice: less at a time, before anything fails.
+
+A batch of images is halved, down to one; the prompts of one item are then answered in turns; only
+if one prompt about one item is too much does the item fail.
+"""
+
+import gc
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sa2va_cli.jobs.annotator import Annotator, BatchAnnotator
+from sa2va_cli.results import Prediction, Question
+
+ERRORS = (MemoryError, RuntimeError)  # that may mean it; `is_out_of_memory` tells
+HOST = "DefaultCPUAllocator"  # torch has no class of its own for the processor's memory
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """What could not be answered, however little was asked at a time."""
+
+    reason: str
+
+
+Asked = tuple[np.ndarray, Sequence[Question]]  # a picture, and what to ask about it
+Outcome = Sequence[Prediction] | TooLarge
+
+
+class Sparing:
+    """Puts images to a model, as many at a time as fit."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        self._annotator = annotator
+        self._fitting = sys.maxsize  # images at a time, as far as is known
+
+    def answer(self, batch: Sequence[Asked]) -> list[Outcome]:
+        """One outcome for each image, in order."""
+        if not batch:
+            return []
+        now, later = batch[: self._fitting], batch[self._fitting :]
+        try:
+            return [*self._ask(now), *self.answer(later)]
+        except ERRORS as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = memory_reason(error)
+        free_memory()
+        if len(now) > 1:
+            self._fitting = len(now) // 2
+            return self.answer(batch)
+        return [self._in_turns(*now[0], reason), *self.answer(later)]
+
+    def _ask(self, batch: Sequence[Asked]) -> Sequence[Outcome]:
+        if len(batch) > 1 and isinstance(self._annotator, BatchAnnotator):
+            return self._annotator.answer_images(batch)
+        return [self._annotator.answer_image(*asked) for asked in batch]
+
+    def _in_turns(self, image: np.ndarray, questions: Sequence[Question], reason: str) -> Outcome:
+        half = len(questions) // 2
+        if not half:
+            return TooLarge(reason)
+        parts = [self.answer([(image, part)])[0] for part in (questions[:half], questions[half:])]
+        predictions: list[Prediction] = []
+        for part in parts:
+            if isinstance(part, TooLarge):
+                return part
+            predictions += part
+        return predictions
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch is asked only if the model has loaded it."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return HOST in str(error)
+
+
+def memory_reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"Out of memory: {text or 'none left on this machine'}"
+
+
+def free_memory() -> None:
+    """Outside of `except`: the error holds on to everything that was in use."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,130 @@
+"""The steps from pixels to masks, each by itself: what the engines and conversations share."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sa2va_cli.models.sa2va.checkpoint import with_attention
+from sa2va_cli.models.sa2va.config import Sa2vaConfig
+from sa2va_cli.models.sa2va.conversation import STOP_WORDS
+from sa2va_cli.models.sa2va.generation import GeneratedAnswer
+from sa2va_cli.models.sa2va.greedy import Greedy, Ids
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.preprocess import (
+    frame_tile,
+    image_tiles,
+    normalise_sam,
+    sam_square,
+    tile_pixels,
+)
+from sa2va_cli.models.sa2va.questions import QuestionEncoder, SeenPicture, see_image, see_video
+from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
+from sa2va_cli.models.sa2va.stopping import StopRule
+from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.results import Answer, FrameMasks
+
+TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
+FRAME_BATCH = 4  # images in one pass of SAM 2's encoder
+
+
+class Steps:
+    """A model and its tokenizer. Nothing is remembered between calls."""
+
+    def __init__(self, model: Sa2vaModel, tokenizer: Tokenizer, forced_answer: Ids = ()) -> None:
+        """`forced_answer`: see Greedy."""
+        self.model = model
+        self.tokenizer = tokenizer
+        embed_tokens = model.language_model.get_input_embeddings()
+        self.device, self.dtype = embed_tokens.weight.device, embed_tokens.weight.dtype
+        self.questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
+        self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
+        self.greedy = Greedy(model.language_model.lm_head, forced_answer)
+
+    @property
+    def config(self) -> Sa2vaConfig:
+        return self.model.config
+
+    def with_attention(self, attention: str) -> "Steps":
+        """The same weights, not copied, behind another attention."""
+        return Steps(with_attention(self.model, attention), self.tokenizer, self.greedy.forced)
+
+    def see_image(self, picture: Image.Image) -> SeenPicture:
+        """An image as the language model gets it."""
+        return see_image(self._tile_tokens(self.tiles(picture)))
+
+    def see_images(self, pictures: Sequence[Image.Image]) -> list[SeenPicture]:
+        """Several images, whose tiles share the passes of the vision tower."""
+        tiles = [self.tiles(picture) for picture in pictures]
+        tokens = self._tile_tokens(list(chain.from_iterable(tiles)))
+        return [see_image(own) for own in tokens.split([len(own) for own in tiles])]
+
+    def see_video(self, key_frames: list[Image.Image]) -> SeenPicture:
+        """The key frames of a video as the language model gets them."""
+        side = self.config.vision.image_size
+        return see_video(self._tile_tokens([frame_tile(frame, side) for frame in key_frames]))
+
+    def tiles(self, picture: Image.Image) -> list[Image.Image]:
+        return image_tiles(picture, self.config.vision.image_size, self.config.max_tiles)
+
+    def features(self, picture: Image.Image, *, video: bool) -> FrameFeatures:
+        """SAM 2's view of one frame."""
+        square = sam_square(picture, self.config.segmenter.image_size)[None]
+        square = to_device(square, self.device)
+        return self.model.segmenter.encode(normalise_sam(square, self.dtype, video=video))
+
+    def features_of_each(self, pictures: Sequence[Image.Image]) -> Iterator[FrameFeatures]:
+        """SAM 2's view of several images, encoded a few at a time."""
+        side = self.config.segmenter.image_size
+        squares = torch.stack([sam_square(picture, side) for picture in pictures])
+        for part in squares.split(FRAME_BATCH):
+            values = normalise_sam(to_device(part, self.device), self.dtype, video=False)
+            features = self.model.segmenter.encode(values)
+            for index in range(len(part)):
+                own = slice(index, index + 1)
+                yield FrameFeatures(features.coarse[own], features.middle[own], features.fine[own])
+
+    def text(self, generated: GeneratedAnswer) -> str:
+        return self.tokenizer.decode(generated.ids).strip()
+
+    def answer(self, generated: GeneratedAnswer) -> Answer:
+        return Answer(self.text(generated), generated.seg_probabilities)
+
+    def prompt_embeddings(self, generated: list[GeneratedAnswer]) -> Tensor:
+        """(N, 1, C): one for each [SEG] of all answers, in order."""
+        states = torch.cat([one.seg_states for one in generated])
+        return self.model.seg_bridge(states.float())  # the bridge is kept in float32
+
+    def frame_masks(
+        self, frame_idx: int, decoded: DecodedMasks, size: tuple[int, int]
+    ) -> FrameMasks:
+        """Decoded masks at the picture's `size` (width, height), in host memory."""
+        width, height = size
+        masks = full_size_masks(
+            decoded.mask_logits, self.config.segmenter.image_size, height, width
+        )
+        return FrameMasks(
+            frame_idx=frame_idx,
+            masks=masks.cpu().numpy(),
+            scores=decoded.scores.cpu().numpy(),
+            object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
+        )
+
+    def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
+        """(tiles, tokens_per_tile, D)."""
+        pixel_values = to_device(tile_pixels(tiles), self.device).to(
+            self.model.vision_encoder.dtype
+        )
+        return torch.cat(
+            [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
+        )
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Without waiting for the copy, which needs memory that stays where it is."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
