@@ -9,7 +9,7 @@ DEMO ?= demo-out
 # So small a model wastes its time in one worker of two threads; two of one thread do not.
 DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo auto || echo cpu:2)
 
-.PHONY: help setup demo pictures lint format test test-slow test-gpu bench-gpu clean
+.PHONY: help setup demo pictures lint format test test-slow test-gpu bench-gpu bench-video clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-gpu: setup  ## measure a CUDA device at the 4B size: bench-gpu.json, and a
 		--works image-1,image-8,batch-8,caption-6,video-1,video-4,video-5 \
 		--markdown bench-gpu.md > bench-gpu.json
 	@echo "bench-gpu.json has everything; bench-gpu.md is the table for docs/benchmarks.md"
+
+bench-video: setup  ## peak memory of videos of 100, 1,000 and 5,000 frames: an hour, or more
+	OMP_NUM_THREADS=1 $(BIN)/python -m sa2va_cli.demo.video_memory
 
 clean:  ## forget everything that make made
 	rm -rf $(VENV) build dist *.egg-info

@@ -93,8 +93,11 @@ class JobConfig:
     start: float = 0.0
     end: float | None = None
     max_frames: int | None = None
+    track_all: bool = False
     key_frames: int = 5
     key_sampling: str = "first"
+    window: int | None = None
+    overlap: int | None = None
     video_mode: str = "auto"
 
     # Which model, and where it runs

@@ -4,7 +4,7 @@ Memory side (model -> worker): Question, Answer, FrameMasks, Prediction.
 Rest side (worker -> store -> exporters): ItemResult, ObjectRecord, AnswerRecord, MaskRecord.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -34,6 +34,8 @@ class VideoOptions:
     key_frames: int = 5  # the reference's number
     key_sampling: KeySampling = "first"  # "uniform" spreads them over the whole clip
     mode: VideoMode = "auto"  # "sa2va-i" where the checkpoint has its second decoder
+    window: int | None = None  # frames after which the language model looks anew; None: never
+    overlap: int | None = None  # frames that two windows share; None: as many as key frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,49 @@ class FrameMasks:
     masks: np.ndarray  # (N, H, W) bool
     scores: np.ndarray  # (N,) float32, SAM 2's predicted IoU
     object_scores: np.ndarray  # (N,) float32, probability that the object is in the frame
+
+
+class Footage(Protocol):
+    """The frames of a video that is worked on in windows. A frame's position counts from 0."""
+
+    @property
+    def sampled(self) -> Sequence[int]:
+        """Positions of the frames that the language model may see, in order; the first is 0."""
+        ...
+
+    def __len__(self) -> int:
+        """How many frames there are, or fewer in a damaged file."""
+        ...
+
+    def read(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(position, (H, W, 3) uint8 RGB) from `first` on, as often as wanted and side by side.
+
+        Frames that cannot be decoded are left out.
+        """
+        ...
+
+
+# What each [SEG] of the answers to all questions is called, in order.
+Naming = Callable[[Sequence["Answer"]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLook:
+    """What the language model said at the beginning of a window; its frames follow."""
+
+    window: int  # from 0
+    first: int  # position of its first frame: all before are done
+    answers: tuple[Answer, ...]  # to the questions; none if not one key frame could be read
+    obj_ids: tuple[int, ...]  # of each [SEG], from 1 over the whole video; 0: not to be seen
+    state: bytes  # with it, another process goes on from this window; empty for the first one
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedMasks:
+    """The masks of one frame of a video in windows."""
+
+    obj_ids: tuple[int, ...]  # of the N objects, in order; the others are out of sight for long
+    masks: FrameMasks  # its frame_idx is the frame's position
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +127,45 @@ class AnswerRecord:
     text: str  # the answer without special tokens
     raw_text: str  # the answer with them
     presence: float | None = None  # probability that it is in the picture; None: not asked
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """What the model said to one prompt at the beginning of one window of a video."""
+
+    window: int  # from 0
+    prompt_idx: int
+    frame_idx: int  # the window's first frame
+    text: str
+    raw_text: str
+    presence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRun:
+    """`count` frames, each `step` after the one before."""
+
+    first: int
+    step: int
+    count: int
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.step * self.count, self.step)
+
+
+def frame_runs(numbers: Sequence[int]) -> tuple[FrameRun, ...]:
+    """Rising frame numbers, in few words where they are evenly spaced."""
+    runs: list[FrameRun] = []
+    start = 0
+    while start < len(numbers):
+        step = numbers[start + 1] - numbers[start] if start + 1 < len(numbers) else 1
+        end = start + 1
+        while end < len(numbers) and numbers[end] - numbers[end - 1] == step:
+            end += 1
+        runs.append(FrameRun(numbers[start], step, end - start))
+        start = end
+    return tuple(runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +204,8 @@ class ItemResult:
     answers: tuple[AnswerRecord, ...] = ()
     objects: tuple[ObjectRecord, ...] = ()
     notes: tuple[str, ...] = ()  # what a careful reader should know: "first of 12 frames", …
+    frames: tuple[FrameRun, ...] = ()  # of a video: those that were looked at, in order
+    windows: tuple[WindowRecord, ...] = ()  # of a video in windows, by window and prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,10 @@ End = Annotated[
 MaxFrames = Annotated[
     Whole, _option(VIDEO, "Stop after so many frames (default: all).", "--max-frames", metavar="N")
 ]
+TrackAll = Annotated[
+    Flag,
+    _option(VIDEO, "Masks also for the frames that --fps and --every leave out.", "--track-all"),
+]
 
 KeyFrames = Annotated[
     Whole,
@@ -136,6 +140,24 @@ KeySampling = Annotated[
         "(default: first).",
         "--key-sampling",
         metavar="HOW",
+    ),
+]
+Window = Annotated[
+    Whole,
+    _option(
+        VIDEO,
+        "Look anew after so many frames; objects keep their numbers (default: look once).",
+        "--window",
+        metavar="N",
+    ),
+]
+Overlap = Annotated[
+    Whole,
+    _option(
+        VIDEO,
+        "Frames that two windows share (default: as many as key frames).",
+        "--overlap",
+        metavar="N",
     ),
 ]
 VideoMode = Annotated[

@@ -72,7 +72,7 @@ def item_line(item: ItemResult, results: ResultReader) -> str:
     if item.kind == "image":
         return item_json(item, masks)
     summaries = summarise(item, masks)
-    answers = [answer_json(answer) for answer in item.answers]
+    answers = [answer_json(answer, item) for answer in item.answers]
     objects = [
         identity_json(record)
         | {"prompt_idx": record.prompt_idx}

@@ -1,7 +1,7 @@
 """Frames of a video item: its masks frame by frame, and the names that its frames go by."""
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path, PurePath
 
 from sa2va_cli.errors import MediaError
@@ -14,24 +14,18 @@ from sa2va_cli.results import ItemResult, MaskRecord, ResultReader
 def frames_of(item: ItemResult, results: ResultReader) -> Iterator[tuple[int, list[MaskRecord]]]:
     """(frame_idx, the masks in it) for each frame that was looked at, in order.
 
-    Frames have no rows of their own. Where no object has a mask in them (a video without
-    objects, or before the first one was found) they are counted from num_frames.
+    Frames without any mask (before the first object was found, while all are out of sight) are
+    known from the item. Results that do not tell its frames have those with masks.
     """
-    filled = _frames_to_fill(item, results)
-    due = 0
+    looked_at = chain.from_iterable(run.numbers for run in item.frames)
     groups = groupby(results.masks(item.item_id), key=lambda mask: mask.frame_idx)
     for frame_idx, group in groups:
-        yield from ((empty, []) for empty in range(due, min(frame_idx, filled)))
+        for empty in looked_at:
+            if empty >= frame_idx:
+                break
+            yield empty, []
         yield frame_idx, list(group)
-        due = frame_idx + 1
-    yield from ((empty, []) for empty in range(due, filled))
-
-
-def _frames_to_fill(item: ItemResult, results: ResultReader) -> int:
-    """How many frames from 0 on were looked at; 0 when frames were left out between them,
-    because then there is no telling which."""
-    last = max((mask.frame_idx for mask in results.masks(item.item_id)), default=-1)
-    return item.num_frames if last < item.num_frames else 0
+    yield from ((empty, []) for empty in looked_at)
 
 
 class FrameNames:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sa2va_cli.exporters.numbers import dump_json, fps_json, score_json
 from sa2va_cli.masks import rle_area, rle_bbox
-from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord
+from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord, WindowRecord
 
 
 def item_json(result: ItemResult, masks: Iterable[MaskRecord]) -> str:
@@ -18,7 +18,7 @@ def item_json(result: ItemResult, masks: Iterable[MaskRecord]) -> str:
         identity_json(record) | {"prompt_idx": record.prompt_idx, "masks": by_object[record.obj_id]}
         for record in result.objects
     ]
-    answers = [answer_json(answer) for answer in result.answers]
+    answers = [answer_json(answer, result) for answer in result.answers]
     return dump_json(header_json(result) | {"answers": answers, "objects": objects})
 
 
@@ -35,8 +35,10 @@ def header_json(result: ItemResult) -> dict[str, Any]:
     }
 
 
-def answer_json(answer: AnswerRecord) -> dict[str, Any]:
-    presence = answer.presence
+def answer_json(answer: AnswerRecord, item: ItemResult) -> dict[str, Any]:
+    """With what was said at each window, if the item is a video that was cut into windows."""
+    windows = [window for window in item.windows if window.prompt_idx == answer.prompt_idx]
+    said = {"windows": [_window_json(window) for window in windows]} if windows else {}
     return {
         "prompt_idx": answer.prompt_idx,
         "category": answer.category,
@@ -44,8 +46,21 @@ def answer_json(answer: AnswerRecord) -> dict[str, Any]:
         "question": answer.question,
         "text": answer.text,
         "raw_text": answer.raw_text,
-        "presence": None if presence is None else score_json(presence),
+        "presence": _presence_json(answer.presence),
+    } | said
+
+
+def _window_json(window: WindowRecord) -> dict[str, Any]:
+    return {
+        "frame_idx": window.frame_idx,
+        "text": window.text,
+        "raw_text": window.raw_text,
+        "presence": _presence_json(window.presence),
     }
+
+
+def _presence_json(presence: float | None) -> float | None:
+    return None if presence is None else score_json(presence)
 
 
 def identity_json(record: ObjectRecord) -> dict[str, Any]:

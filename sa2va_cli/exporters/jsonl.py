@@ -74,7 +74,7 @@ def _answer_lines(item: ItemResult, results: ResultReader) -> Iterator[str]:
             for record in item.objects
             if record.prompt_idx == answer.prompt_idx
         ]
-        yield dump_json(header_json(item) | answer_json(answer) | {"objects": objects})
+        yield dump_json(header_json(item) | answer_json(answer, item) | {"objects": objects})
 
 
 def _write_lines(path: Path, lines: Iterator[str], unit: str) -> Exported:

@@ -12,7 +12,16 @@ from functools import partial
 import numpy as np
 
 from sa2va_cli.jobs.annotator import Annotator
-from sa2va_cli.jobs.messages import Failed, Finished, FromWorker, Masks, Restarted, Thinking
+from sa2va_cli.jobs.messages import (
+    Checkpoint,
+    Failed,
+    Finished,
+    FromWorker,
+    Masks,
+    Reached,
+    Restarted,
+    Thinking,
+)
 from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
 from sa2va_cli.jobs.out_of_memory import (
     ERRORS,
@@ -22,7 +31,8 @@ from sa2va_cli.jobs.out_of_memory import (
     is_out_of_memory,
     memory_reason,
 )
-from sa2va_cli.jobs.records import Exchange, mask_records, read_answers
+from sa2va_cli.jobs.records import Exchange, mask_records, numbered_records, read_answers
+from sa2va_cli.jobs.windows import FRAMES_AHEAD, WindowedAnnotator
 from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Video
 from sa2va_cli.results import (
@@ -33,11 +43,11 @@ from sa2va_cli.results import (
     Prediction,
     Question,
     VideoOptions,
+    frame_runs,
 )
 from sa2va_cli.tasks import Task
 
 Send = Callable[[FromWorker], None]
-FRAMES_AHEAD = 4  # decoded frames that wait for the model: 25 MB each at 4K
 RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
 MASKS_A_MESSAGE = 64
 SIGN_OF_LIFE_SECONDS = 1.0
@@ -74,6 +84,7 @@ class ItemAnnotator:
         self._options = options
         self._send = send
         self._behind = Behind()
+        self._in_windows = WindowedAnnotator(annotator, task, options, self._behind.do)
 
     def finish(self) -> None:
         self._behind.finish()
@@ -97,43 +108,60 @@ class ItemAnnotator:
         self._send(Thinking(opened.work.item))
         at_once = len(opened.asked)
         with opened.video:
-            while True:
-                try:
-                    self._video(opened, at_once)
-                    return
-                except ERRORS as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    reason = memory_reason(error)
+            reason = self._attempt(opened, at_once)
+            while reason and at_once > 1 and not self._windowed(opened):
                 free_memory()
-                if at_once == 1:
-                    self._behind.do(partial(self._send, Failed(opened.work.item, reason)))
-                    return
                 at_once = (at_once + 1) // 2
                 self._behind.do(partial(self._send, Restarted(opened.work.item)))
+                reason = self._attempt(opened, at_once)
+        if reason:
+            free_memory()
+            self._behind.do(partial(self._send, Failed(opened.work.item, reason)))
 
-    def _video(self, opened: OpenedVideo, at_once: int) -> None:
+    def _windowed(self, opened: OpenedVideo) -> bool:
+        info = opened.video.info
+        return self._options.window is not None or len(info.sampled) < len(info.selected)
+
+    def _attempt(self, opened: OpenedVideo, at_once: int) -> str:
+        """Returns why memory did not suffice, or nothing."""
+        batch = MaskBatch(opened.work.item, self._send)
+        try:
+            if self._windowed(opened):
+                result = self._in_windows.annotate(opened, batch)
+            else:
+                result = self._video(opened, batch, at_once)
+        except ERRORS as error:
+            if not is_out_of_memory(error):
+                raise
+            return memory_reason(error)
+        self._behind.do(partial(batch.finish, result))
+        return ""
+
+    def _video(self, opened: OpenedVideo, batch: "MaskBatch", at_once: int) -> ItemResult:
         """So many prompts at a time, each time through the whole video."""
         numbers = array("q")  # of the frames that the model was given, in the file
-        batch = MaskBatch(opened.work.item, self._send)
         frames = _Frames(opened.video, numbers)
-        num_frames = len(opened.video.info.selected)
+        selected = opened.video.info.selected
         said: list[Answer] = []
-        num_objects, seen = 0, 0
+        num_objects, seen = 0, array("q")
         for start in range(0, len(opened.asked), at_once):
             questions = _questions(opened.asked[start : start + at_once])
-            spoken = self._annotator.answer_video(frames, questions, self._options, num_frames)
+            spoken = self._annotator.answer_video(frames, questions, self._options, len(selected))
             for masks in spoken:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(partial(batch.add, numbered, num_objects + 1))
             said += spoken.answers
             own_objects = sum(len(answer.seg_probabilities) for answer in spoken.answers)
             num_objects += own_objects
-            # Without objects the model leaves most frames unread.
-            seen = len(numbers) if own_objects else seen
+            seen = numbers[:] if own_objects else seen
         answers, objects = read_answers(self._task, opened.asked, said)
-        result = video_result(opened, seen or num_frames)
-        self._behind.do(partial(batch.finish, replace(result, answers=answers, objects=objects)))
+        looked_at = seen or selected  # without objects the model leaves most frames unread
+        return replace(
+            video_result(opened, len(looked_at)),
+            answers=answers,
+            objects=objects,
+            frames=frame_runs(looked_at),
+        )
 
     def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:
         answers, objects = read_answers(
@@ -162,14 +190,27 @@ class MaskBatch:
         self._last_sign = time.monotonic()
 
     def add(self, masks: FrameMasks, first_obj_id: int) -> None:
-        self._masks += mask_records(masks, first_obj_id)
+        self._add(mask_records(masks, first_obj_id))
+
+    def add_numbered(self, masks: FrameMasks, obj_ids: Sequence[int]) -> None:
+        self._add(numbered_records(masks, obj_ids))
+
+    def _add(self, records: list[MaskRecord]) -> None:
+        self._masks += records
         self._frames += 1
         if len(self._masks) >= MASKS_A_MESSAGE:
-            self._send(Masks(self._item, tuple(self._masks)))
-            self._masks = []
+            self._flush()
         if time.monotonic() - self._last_sign >= SIGN_OF_LIFE_SECONDS:
             self._send(Thinking(self._item, self._frames))
             self._last_sign = time.monotonic()
+
+    def reach(self, checkpoint: Checkpoint) -> None:
+        self._flush()
+        self._send(Reached(self._item, checkpoint))
+
+    def _flush(self) -> None:
+        self._send(Masks(self._item, tuple(self._masks)))
+        self._masks = []
 
     def finish(self, result: ItemResult) -> None:
         self._send(Finished(self._item, result, tuple(self._masks)))

@@ -5,7 +5,17 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 
 class VideoAnswers(Protocol):
@@ -34,6 +44,17 @@ class Annotator(Protocol):
         num_frames: int,
     ) -> VideoAnswers:
         """Frames can be iterated twice; there are `num_frames`, or fewer in a damaged file."""
+        ...
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes,
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Each window's answers, then its frames. The same again from any window's `state` on."""
         ...
 
 

@@ -35,6 +35,16 @@ def check_values(config: JobConfig) -> None:
             f"choose one of {', '.join(get_args(VideoMode))}",
         ),
         (
+            config.window is None or config.window >= 2,
+            f"--window {config.window}",
+            "give how many frames a window has: hundreds, as a rule",
+        ),
+        (
+            config.overlap is None or 1 <= config.overlap < (config.window or 0),
+            f"--overlap {config.overlap}",
+            "give how many frames two windows share: fewer than --window has",
+        ),
+        (
             config.item_timeout > 0,
             f"--item-timeout {config.item_timeout}",
             "give seconds; the default of 600 suits most machines",

@@ -10,17 +10,26 @@ from pathlib import Path
 from sa2va_cli.errors import JobError, JobLockedError, UsageError
 from sa2va_cli.jobs.fingerprint import Settings, differences
 from sa2va_cli.jobs.lock import JobLock, read_holder
-from sa2va_cli.jobs.schema import DONE, FAILED, PENDING, open_existing, store_path
+from sa2va_cli.jobs.schema import (
+    DONE,
+    FAILED,
+    ITEM_TABLES,
+    PENDING,
+    RESULT_TABLES,
+    open_existing,
+    store_path,
+)
 from sa2va_cli.jobs.settings import META_NAME, adopt_settings, check_settings
 from sa2va_cli.jobs.status import job_folders
 from sa2va_cli.jobs.store import JobStore, disk_errors
 
 ITEM_COLUMNS = (
-    "item_id, path, kind, size, mtime_ns, own, state, height, width, num_frames, fps, notes"
+    "item_id, path, kind, size, mtime_ns, own, state, height, width, num_frames, fps, notes, frames"
 )
 RESULT_COLUMNS = {
     "answers": "prompt_idx, category, prompt, question, text, raw_text, presence",
     "objects": "obj_id, prompt_idx, category, label, seg_probability",
+    "windows": "window, prompt_idx, frame_idx, text, raw_text, presence",
     "masks": "frame_idx, obj_id, height, width, counts, score, object_score",
     "attempts": "attempt, device, started, seconds, outcome, reason",
     "failures": "reason, attempts",
@@ -120,7 +129,7 @@ def _take_in(store: JobStore, source: Path) -> None:
 def _check_agreement(connection: sqlite3.Connection, out: Path, source: Path) -> None:
     row = connection.execute(f"SELECT item_id FROM ({PAIRS}) WHERE NOT same_file").fetchone()
     what = "was another file"
-    for table in ("answers", "objects", "masks"):
+    for table in RESULT_TABLES:
         if row is None:
             columns = RESULT_COLUMNS[table]
             row = connection.execute(
@@ -143,7 +152,7 @@ def _drop_lesser(connection: sqlite3.Connection) -> None:
         "JOIN source.items AS theirs USING (item_id) "
         f"WHERE {RANK % 'theirs'} > {RANK % 'ours'}"
     )
-    for table in ("attempts", "failures", "items"):
+    for table in (*ITEM_TABLES, "items"):
         connection.execute(f"DELETE FROM main.{table} WHERE item IN (SELECT item FROM lesser)")
     connection.execute("DROP TABLE lesser")
 

@@ -7,11 +7,21 @@ from sa2va_cli.results import ItemResult, MaskRecord
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in a video from which any worker goes on as if there had been no break."""
+
+    frame_idx: int  # the masks of all frames before this one are stored
+    records: str  # JSON: what else is to be stored of them when the video is done
+    state: bytes  # what the model remembers
+
+
+@dataclass(frozen=True, slots=True)
 class WorkItem:
     """One item to do. `item` is its number in the store."""
 
     item: int
     media: MediaItem
+    checkpoint: Checkpoint | None = None  # where an earlier attempt came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,14 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """A window of a video is done, and all its masks were sent."""
+
+    item: int
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The item is done; its last masks, and everything else."""
 
@@ -93,5 +111,15 @@ class Gone:
 
 
 FromWorker = (
-    Ready | CannotLoad | Begun | Thinking | Masks | Restarted | Finished | Failed | Crashed | Gone
+    Ready
+    | CannotLoad
+    | Begun
+    | Thinking
+    | Masks
+    | Reached
+    | Restarted
+    | Finished
+    | Failed
+    | Crashed
+    | Gone
 )

@@ -28,6 +28,7 @@ class Asking:
     video_options: VideoOptions
     max_pixels: int | None
     presence: bool = False  # ask of each prompt whether it is there at all
+    frame_timeout: float = 60.0  # seconds: a video's decoder that is silent for longer is replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class Opener:
             if work.media.media_kind == "image":
                 return self._open_image(work)
             return OpenedVideo(
-                work, self._ask(work), open_video(work.media.path, self._asking.sampling)
+                work,
+                self._ask(work),
+                open_video(work.media.path, self._asking.sampling, self._asking.frame_timeout),
             )
         except Sa2vaError as error:
             return Unopened(work, in_one_line(error))

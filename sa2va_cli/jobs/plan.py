@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.jobs.schema import DONE, FAILED, PENDING
-from sa2va_cli.jobs.store import CRASHED, HUNG, JobStore
+from sa2va_cli.jobs.store import CRASHED, HUNG, INTERRUPTED, JobStore, drop_unfinished
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
 
-INTERRUPTED = "interrupted"  # the whole run was killed while the item was in work
-MAX_INTERRUPTIONS = 5  # then the item is taken for the killer: it may exhaust the machine
+# So often the whole run was killed while the item was in work, and it never got further: then it
+# is taken for the killer, because it may exhaust the machine.
+MAX_INTERRUPTIONS = 5
 VIDEO_COST = 50  # a byte of video is about so many times the work of a byte of picture
 
 FOUND = """
@@ -130,17 +131,13 @@ def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
     plan = compare(store, renewal)
     with store.writing() as connection:
         _settle_interrupted(store)
-        for table in ("answers", "objects", "masks"):
-            connection.execute(
-                f"DELETE FROM {table} WHERE item IN "
-                f"(SELECT item FROM items WHERE state != ? OR {RENEWED})",
-                (DONE,),
-            )
-        for table in ("attempts", "failures"):
+        for table in ("checkpoints", "attempts", "failures"):
             connection.execute(
                 f"DELETE FROM {table} WHERE item IN "
                 f"(SELECT item FROM items WHERE {RENEWED} OR {UNWANTED})"
             )
+        again = f"item IN (SELECT item FROM items WHERE state != ? OR {RENEWED})"
+        drop_unfinished(connection, again, (DONE,))
         connection.execute(f"DELETE FROM items WHERE {RENEWED} OR {UNWANTED}")
         _insert_found(connection)
     store.commit()

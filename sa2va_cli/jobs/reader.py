@@ -10,9 +10,18 @@ from types import TracebackType
 from typing import Any
 
 from sa2va_cli.jobs.schema import DONE, FAILED, open_existing, store_path
-from sa2va_cli.results import AnswerRecord, Failure, ItemResult, MaskRecord, ObjectRecord
+from sa2va_cli.results import (
+    AnswerRecord,
+    Failure,
+    FrameRun,
+    ItemResult,
+    MaskRecord,
+    ObjectRecord,
+    WindowRecord,
+)
 
 PAGE_ROWS = 500
+ITEM_COLUMNS = "item_id, item, path, kind, height, width, num_frames, fps, notes, frames"
 
 
 class StoreReader:
@@ -38,7 +47,7 @@ class StoreReader:
     def items(self) -> Iterator[ItemResult]:
         """Finished items, sorted by item_id."""
         query = (
-            "SELECT item_id, item, path, kind, height, width, num_frames, fps, notes FROM items "
+            f"SELECT {ITEM_COLUMNS} FROM items "
             "WHERE state = ? AND item_id > ? ORDER BY item_id LIMIT ?"
         )
         for row in self._pages(query, DONE):
@@ -46,10 +55,7 @@ class StoreReader:
 
     def item(self, number: int) -> ItemResult:
         """One finished item by its number in the store."""
-        query = (
-            "SELECT item_id, item, path, kind, height, width, num_frames, fps, notes FROM items "
-            "WHERE item = ?"
-        )
+        query = f"SELECT {ITEM_COLUMNS} FROM items WHERE item = ?"
         return self._item(self._rows(query, number)[0])
 
     def has_videos(self) -> bool:
@@ -90,7 +96,7 @@ class StoreReader:
             last = page[-1][0]
 
     def _item(self, row: tuple[Any, ...]) -> ItemResult:
-        item_id, item, path, kind, height, width, num_frames, fps, notes = row
+        item_id, item, path, kind, height, width, num_frames, fps, notes, frames = row
         answers = self._rows(
             "SELECT prompt_idx, category, prompt, question, text, raw_text, presence "
             "FROM answers WHERE item = ? ORDER BY prompt_idx",
@@ -99,6 +105,11 @@ class StoreReader:
         objects = self._rows(
             "SELECT obj_id, prompt_idx, category, label, seg_probability FROM objects "
             "WHERE item = ? ORDER BY obj_id",
+            item,
+        )
+        windows = self._rows(
+            "SELECT window, prompt_idx, frame_idx, text, raw_text, presence FROM windows "
+            "WHERE item = ? ORDER BY window, prompt_idx",
             item,
         )
         return ItemResult(
@@ -112,6 +123,8 @@ class StoreReader:
             tuple(AnswerRecord(*answer) for answer in answers),
             tuple(ObjectRecord(*record) for record in objects),
             tuple(json.loads(notes)),
+            tuple(FrameRun(*run) for run in json.loads(frames)),
+            tuple(WindowRecord(*window) for window in windows),
         )
 
     def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:

@@ -81,9 +81,14 @@ def read_answers(
 
 def mask_records(frame: FrameMasks, first_obj_id: int = 1) -> list[MaskRecord]:
     """One record for each object of a frame, with compressed masks."""
+    return numbered_records(frame, range(first_obj_id, first_obj_id + len(frame.masks)))
+
+
+def numbered_records(frame: FrameMasks, obj_ids: Sequence[int]) -> list[MaskRecord]:
+    """The same for objects that have their numbers."""
     return [
         MaskRecord(frame.frame_idx, obj_id, encode_rle(mask), float(score), float(object_score))
-        for obj_id, (mask, score, object_score) in enumerate(
-            zip(frame.masks, frame.scores, frame.object_scores, strict=True), start=first_obj_id
+        for obj_id, mask, score, object_score in zip(
+            obj_ids, frame.masks, frame.scores, frame.object_scores, strict=True
         )
     ]

@@ -10,12 +10,14 @@ from pathlib import Path
 from sa2va_cli.errors import JobError
 
 STORE_NAME = "job.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x5A25A000  # tells our files from other SQLite files
 BUSY_SECONDS = 60.0  # a reader holds the file for one page of rows only, but disks can be slow
 
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
+RESULT_TABLES = ("answers", "objects", "windows", "masks")
+ITEM_TABLES = (*RESULT_TABLES, "checkpoints", "attempts", "failures")
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -29,7 +31,8 @@ CREATE TABLE items (
     own TEXT NOT NULL,            -- JSON: what is asked of this item alone; '' is the job's prompts
     state TEXT NOT NULL DEFAULT 'pending',
     height INTEGER, width INTEGER, num_frames INTEGER, fps REAL,
-    notes TEXT NOT NULL DEFAULT '[]'
+    notes TEXT NOT NULL DEFAULT '[]',
+    frames TEXT NOT NULL DEFAULT '[]'  -- JSON: runs of [first, step, count] that were looked at
 );
 
 CREATE TABLE answers (
@@ -52,6 +55,18 @@ CREATE TABLE masks (
     score REAL NOT NULL, object_score REAL NOT NULL,
     PRIMARY KEY (item, frame_idx, obj_id)
 ) WITHOUT ROWID;
+
+CREATE TABLE windows (            -- of videos in windows: what was said at each
+    item INTEGER NOT NULL, window INTEGER NOT NULL, prompt_idx INTEGER NOT NULL,
+    frame_idx INTEGER NOT NULL,   -- the window's first
+    text TEXT NOT NULL, raw_text TEXT NOT NULL, presence REAL,
+    PRIMARY KEY (item, window, prompt_idx)
+) WITHOUT ROWID;
+
+CREATE TABLE checkpoints (        -- of videos in work: masks before frame_idx are there to stay
+    item INTEGER PRIMARY KEY, frame_idx INTEGER NOT NULL,
+    records TEXT NOT NULL, state BLOB NOT NULL
+);
 
 CREATE TABLE attempts (           -- outcome NULL: in work, or the run was killed meanwhile
     item INTEGER NOT NULL, attempt INTEGER NOT NULL,

@@ -4,7 +4,7 @@ import json
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.fingerprint import Settings, differences, dump_settings
-from sa2va_cli.jobs.schema import DONE
+from sa2va_cli.jobs.schema import DONE, ITEM_TABLES
 from sa2va_cli.jobs.store import JobStore
 
 META_NAME = "settings"
@@ -34,7 +34,7 @@ def adopt_settings(store: JobStore, settings: Settings) -> None:
     old = stored_settings(store)
     with store.writing() as connection:
         if old and differences(old, settings):
-            for table in ("items", "answers", "objects", "masks", "attempts", "failures"):
+            for table in ("items", *ITEM_TABLES):
                 connection.execute(f"DELETE FROM {table}")
         store.set_meta(META_NAME, dump_settings(settings))
 

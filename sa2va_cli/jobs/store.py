@@ -7,18 +7,27 @@ at all; masks of a long video are written as they come and stay invisible until 
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
 from sa2va_cli.errors import JobError
-from sa2va_cli.jobs.schema import DONE, FAILED, create_or_open, open_existing, store_path
+from sa2va_cli.jobs.messages import Checkpoint
+from sa2va_cli.jobs.schema import (
+    DONE,
+    FAILED,
+    RESULT_TABLES,
+    create_or_open,
+    open_existing,
+    store_path,
+)
 from sa2va_cli.masks import Rle
 from sa2va_cli.results import ItemResult, MaskRecord
 
-# Outcomes of an attempt. Only crashes and hangs count against an item.
-CRASHED, HUNG, RELEASED = "crashed", "hung", "released"
+# Outcomes of an attempt. Only crashes and hangs count against an item, and interruptions by
+# which it never got further.
+CRASHED, HUNG, RELEASED, INTERRUPTED = "crashed", "hung", "released", "interrupted"
 
 
 class JobStore:
@@ -109,16 +118,40 @@ class JobStore:
                     for o in result.objects
                 ),
             )
+            connection.executemany(
+                "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((item, *astuple(window)) for window in result.windows),
+            )
             connection.execute(
                 "UPDATE items SET state = ?, height = ?, width = ?, num_frames = ?, fps = ?, "
-                "notes = ? WHERE item = ?",
-                (DONE, *_shape_row(result), json.dumps(result.notes), item),
+                "notes = ?, frames = ? WHERE item = ?",
+                (DONE, *_shape_row(result), json.dumps(result.notes), _runs(result), item),
             )
+            connection.execute("DELETE FROM checkpoints WHERE item = ?", (item,))
             self.end_attempt(item, DONE)
+
+    def reach(self, item: int, checkpoint: Checkpoint) -> None:
+        """From now on an attempt that ends early is not in vain; nor was an earlier one."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)",
+                (item, *astuple(checkpoint)),
+            )
+            connection.execute(
+                "UPDATE attempts SET outcome = ? WHERE item = ? AND outcome = ?",
+                (RELEASED, item, INTERRUPTED),
+            )
+
+    def checkpoint(self, item: int) -> Checkpoint | None:
+        """How far an item came that is not done."""
+        query = "SELECT frame_idx, records, state FROM checkpoints WHERE item = ?"
+        row = self.connection.execute(query, (item,)).fetchone()
+        return Checkpoint(*row) if row else None
 
     def fail(self, item: int, reason: str, outcome: str = FAILED) -> int:
         """The item is given up, with a reason a person understands; how often it was tried."""
         with self.writing() as connection:
+            connection.execute("DELETE FROM checkpoints WHERE item = ?", (item,))
             self.drop_rows(item)
             self.end_attempt(item, outcome, reason)
             connection.execute(
@@ -150,9 +183,24 @@ class JobStore:
             )
 
     def drop_rows(self, item: int) -> None:
-        with self.writing() as connection:
-            for table in ("answers", "objects", "masks"):
-                connection.execute(f"DELETE FROM {table} WHERE item = ?", (item,))
+        """What is stored of an item that is not done, but for that before its checkpoint."""
+        drop_unfinished(self.connection, "item = ?", (item,))
+
+
+def drop_unfinished(connection: sqlite3.Connection, which: str, values: Sequence[object]) -> None:
+    """The same for all items that `which` is true of."""
+    for table in RESULT_TABLES:
+        kept = "TRUE"
+        if table == "masks":
+            kept = (
+                "frame_idx >= coalesce((SELECT checkpoints.frame_idx FROM checkpoints "
+                "WHERE checkpoints.item = masks.item), 0)"
+            )
+        connection.execute(f"DELETE FROM {table} WHERE ({which}) AND {kept}", values)
+
+
+def _runs(result: ItemResult) -> str:
+    return json.dumps([astuple(run) for run in result.frames])
 
 
 def _rle_row(rle: Rle) -> tuple[int, int, str]:

@@ -92,6 +92,7 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     path = str(Path(request.path).absolute())  # a name like "concat:x" must not become a protocol
     index = _read_index(path, pipe)
     first, turn = _first_frame(path)
+    sampled = request.sampling.select(index.times)
     info = VideoInfo(
         width=first.shape[1],
         height=first.shape[0],
@@ -99,9 +100,11 @@ def _decode(request: Request, pipe: _Pipe) -> None:
         duration=index.times[-1] + (1 / index.fps if index.fps else 0.0),
         declared_frames=index.declared,
         num_frames=len(index.times),
-        selected=tuple(request.sampling.select(index.times)),
+        selected=tuple(request.sampling.span(index.times, sampled)),
+        sampled=tuple(sampled),
     )
-    pipe.send("info", info=asdict(info))
+    told_once = {} if request.sampling.between else {"sampled": None}  # lists of a long video
+    pipe.send("info", info=asdict(info) | told_once)
     wanted: Sequence[int] = info.selected[request.skip :]
     notes = [turn.note] if turn.note else []
     reader = None

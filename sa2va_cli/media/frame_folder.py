@@ -27,17 +27,25 @@ class FrameFolder:
         if sampling.fps is not None or sampling.start or sampling.end is not None:
             note = "a folder of frames has no clock: taken without --fps, --start and --end"
             self._notes[note] = None
-        selected = range(len(self._paths))[:: sampling.every][: sampling.max_frames]
+        count = len(self._paths)
+        sampled = range(count)[:: sampling.every][: sampling.max_frames]
+        stop = min(count, len(sampled) * sampling.every)
+        selected = range(stop) if sampling.between else sampled
         height, width = self._first_size(path, selected)
-        self.info = VideoInfo(width, height, None, None, None, len(self._paths), tuple(selected))
+        self.info = VideoInfo(
+            width, height, None, None, None, count, tuple(selected), tuple(sampled)
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(self._notes)
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.read(0)
+
+    def read(self, skip: int, missing: int = 0) -> Iterator[Frame]:
         size = (self.info.width, self.info.height)
-        for frame_idx in self.info.selected:
+        for frame_idx in self.info.selected[skip:]:
             pixels = self._load(frame_idx)
             if pixels is None:
                 continue

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ class FrameSampling:
     fps: float | None = None  # at most this many frames a second
     every: int = 1  # of those, every n-th
     max_frames: int | None = None  # of those, the first so many
+    between: bool = False  # decode the frames between those, too
 
     def __post_init__(self) -> None:
         if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
@@ -36,6 +37,18 @@ class FrameSampling:
         if self.fps is not None:
             chosen = _thin_out(chosen, times, self.fps)
         return chosen[:: self.every][: self.max_frames]
+
+    def span(self, times: Sequence[float], selected: Sequence[int]) -> list[int]:
+        """The selected frames and, if they are wanted, those between and behind them.
+
+        Behind the last one they go on to where the next one would be, or to the end.
+        """
+        if not self.between or not selected:
+            return list(selected)
+        following = replace(self, max_frames=None).select(times)[len(selected) :]
+        first, end = times[0], float("inf") if self.end is None else self.end
+        stop = following[0] if following else len(times)
+        return [idx for idx in range(selected[0], stop) if times[idx] - first < end]
 
 
 def _thin_out(chosen: Sequence[int], times: Sequence[float], fps: float) -> list[int]:
@@ -63,7 +76,8 @@ class VideoInfo:
     duration: float | None  # seconds; None for a folder of frames
     declared_frames: int | None  # what the header says, if it does
     num_frames: int  # what the file holds, counted without decoding
-    selected: tuple[int, ...]  # the frames that the sampling takes
+    selected: tuple[int, ...]  # the frames that are decoded
+    sampled: tuple[int, ...]  # of these, the ones that the sampling names; all but for `between`
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,13 @@ class Video(Protocol):
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises MediaError when not a single frame can be decoded."""
+        ...
+
+    def read(self, skip: int, missing: int = 0) -> Iterator[Frame]:
+        """The same without the first `skip` of the selected frames.
+
+        Of those, `missing` could not be decoded when they were read: the notes count them.
+        """
         ...
 
     def close(self) -> None: ...

@@ -43,9 +43,15 @@ class VideoFile:
         return tuple(self._notes)
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.read(0)
+
+    def read(self, skip: int, missing: int = 0) -> Iterator[Frame]:
         decoder, self._waiting = self._waiting, None
+        if decoder is not None and skip:
+            decoder.close()
+            decoder = None
         if decoder is None:
-            decoder = self._restart(self._request)
+            decoder = self._restart(replace(self._request, skip=skip))
         count, last = 0, -1
         while True:
             with closing(decoder):
@@ -56,9 +62,9 @@ class VideoFile:
             if not decoder.failure or not decoder.request.use_decord:
                 break
             self._note(f"{decoder.failure}; read on with PyAV")
-            skip = bisect_right(self.info.selected, last)
-            decoder = self._restart(replace(self._request, use_decord=False, skip=skip))
-        self._settle(count, decoder.failure)
+            left = max(skip, bisect_right(self.info.selected, last))
+            decoder = self._restart(replace(self._request, use_decord=False, skip=left))
+        self._settle(skip - missing + count, decoder.failure)
 
     def close(self) -> None:
         if self._waiting is not None:
@@ -77,7 +83,10 @@ class VideoFile:
         if message is None or message["kind"] != "info":
             decoder.close()
             raise MediaError(f"{self._name} cannot be decoded: {decoder.failure}.")
-        info = VideoInfo(**{**message["info"], "selected": tuple(message["info"]["selected"])})
+        fields = message["info"]
+        selected = tuple(fields["selected"])
+        sampled = selected if fields["sampled"] is None else tuple(fields["sampled"])
+        info = VideoInfo(**{**fields, "selected": selected, "sampled": sampled})
         if not info.selected:
             decoder.close()
             raise MediaError(

@@ -26,6 +26,8 @@ from sa2va_cli.runners.devices import choose_batch_size, choose_devices
 from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
 
+DECODER_SECONDS = 60.0  # without a sign of life from a video's decoder
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -124,6 +126,8 @@ def _crew(prepared: Prepared) -> CrewPlan:
             video_options=video_options(config),
             max_pixels=config.max_pixels,
             presence=config.presence == "ask",
+            # Before the worker that waits for it would be taken for hung.
+            frame_timeout=min(DECODER_SECONDS, config.item_timeout / 3),
         ),
         log_dir=prepared.job_dir / "logs",
         item_timeout=config.item_timeout,
@@ -138,11 +142,18 @@ def frame_sampling(config: JobConfig) -> FrameSampling:
         fps=config.fps,
         every=config.every,
         max_frames=config.max_frames,
+        between=config.track_all,
     )
 
 
 def video_options(config: JobConfig) -> VideoOptions:
-    return VideoOptions(config.key_frames, config.key_sampling, config.video_mode)  # type: ignore[arg-type]  # check_values knows the words
+    return VideoOptions(
+        key_frames=config.key_frames,
+        key_sampling=config.key_sampling,  # type: ignore[arg-type]  # check_values knows the words
+        mode=config.video_mode,  # type: ignore[arg-type]
+        window=config.window,
+        overlap=config.overlap,
+    )
 
 
 def _with_default_prompts(config: JobConfig) -> JobConfig:

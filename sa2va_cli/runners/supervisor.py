@@ -18,6 +18,7 @@ from sa2va_cli.jobs.messages import (
     FromWorker,
     Gone,
     Masks,
+    Reached,
     Ready,
     Restarted,
     Thinking,
@@ -38,7 +39,7 @@ EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
 OnDone = Callable[[int], None]
-OfItem = Begun | Thinking | Masks | Restarted | Finished | Failed
+AboutItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 
 
 class Supervisor:
@@ -150,7 +151,7 @@ class Supervisor:
         elif message.item in slot.in_work:
             self._take_item(slot, message)
 
-    def _take_item(self, slot: Slot, message: OfItem) -> None:
+    def _take_item(self, slot: Slot, message: AboutItem) -> None:
         item = message.item
         if isinstance(message, Begun):
             slot.begun.add(item)
@@ -161,6 +162,8 @@ class Supervisor:
             self._store.add_masks(item, message.masks)
         elif isinstance(message, Restarted):
             self._store.drop_rows(item)
+        elif isinstance(message, Reached):
+            self._store.reach(item, message.checkpoint)
         elif isinstance(message, Finished):
             self._store.add_masks(item, message.masks)
             self._store.finish(item, message.result)
@@ -237,7 +240,7 @@ class Supervisor:
                 if not slot.in_work:
                     slot.last_sign = time.monotonic()
                 slot.in_work[item] = media.item_id
-                parcels.append((slot, WorkItem(item, media)))
+                parcels.append((slot, WorkItem(item, media, self._store.checkpoint(item))))
         return parcels
 
     def _commit(self) -> None:

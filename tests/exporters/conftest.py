@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sa2va_cli.masks import encode_rle
-from sa2va_cli.results import AnswerRecord, Failure, ItemResult, MaskRecord, ObjectRecord
+from sa2va_cli.results import AnswerRecord, Failure, FrameRun, ItemResult, MaskRecord, ObjectRecord
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def video_results(num_frames=6):
         "v/clip.mp4", "", "video", *VIDEO_SHAPE, num_frames=num_frames, fps=12.5,
         answers=(CAR, DOG),
         objects=(found(1, 0, "car", "the red car"), found(2, 2, "dog", "every dog")),
+        frames=(FrameRun(0, 1, num_frames),),
     )  # fmt: skip
     masks = []
     for frame_idx in range(num_frames):
@@ -105,6 +106,13 @@ def video_results(num_frames=6):
         there = box(VIDEO_SHAPE, 20, 20, 25, 20) & (frame_idx < 4)
         masks.append(seen(2, there, 0.9 if frame_idx < 2 else 0.7, frame_idx))
     return [(item, masks)]
+
+
+def every(step, item, masks):
+    """The same video, of which only every so-manieth frame was looked at."""
+    frames = (FrameRun(0, step, item.num_frames),)
+    masks = [replace(mask, frame_idx=mask.frame_idx * step) for mask in masks]
+    return replace(item, frames=frames), masks
 
 
 @pytest.fixture
@@ -142,3 +150,4 @@ class Builders:
     ring = staticmethod(ring)
     image_results = staticmethod(image_results)
     video_results = staticmethod(video_results)
+    every = staticmethod(every)

@@ -134,9 +134,7 @@ def test_two_exports_give_the_same_bytes(source, tmp_path):
 
 def test_sampled_frames_last_until_the_next_one(source, tmp_path, make):
     results = source(times=range(0, 600, 40))
-    item, masks = results.results[0]
-    sampled = [replace(mask, frame_idx=mask.frame_idx * 2) for mask in masks]
-    _, path = export(make.results([(item, sampled)]), tmp_path / "out")
+    _, path = export(make.results([make.every(2, *results.results[0])]), tmp_path / "out")
     assert [time for time, _ in frames(path)] == [0, 80, 160, 240, 320, 400]
 
 

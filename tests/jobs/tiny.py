@@ -17,7 +17,17 @@ import numpy as np
 from PIL import Image
 
 from sa2va_cli.errors import CheckpointError
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 POISON = {"die": 201, "hang": 202, "oom": 203, "bug": 204}  # colour of the first pixel
 
@@ -41,6 +51,27 @@ class TinyAnnotator:
         num_frames: int,
     ) -> "TinyVideoAnswers":
         return TinyVideoAnswers(self.seconds, frames, questions)
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes,
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Windows without overlap. Each names one object more than the one before."""
+        length = options.window or len(footage)
+        window = int(state or b"0")
+        for at, frame in footage.read(window * length):
+            if at // length >= window and at % length == 0:
+                answers = tuple(_answer(question) for question in questions)
+                obj_ids = tuple(i + 1 + window for i in range(len(questions)))
+                yield WindowLook(window, at, answers, obj_ids, b"%d" % window if window else b"")
+                window += 1
+            time.sleep(self.seconds)
+            masks = _masks(at, frame, questions)
+            yield TrackedMasks(tuple(i + window for i in range(len(questions))), masks)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -76,6 +77,46 @@ def test_sampling_keeps_the_numbers_of_the_frames(make_video):
     assert [frame.frame_idx for frame in frames] == [10, 16, 22] == levels(frames)
     assert video.info.selected == (10, 16, 22)
     assert video.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sampled", "decoded"),
+    [
+        (FrameSampling(every=12), [0, 12, 24], range(30)),
+        (FrameSampling(fps=2.5, start=0.4, end=1.0), [10, 20], range(10, 25)),
+        (FrameSampling(every=6, max_frames=2), [0, 6], range(12)),
+    ],
+)
+def test_frames_between_the_sampled_ones_come_too_when_wanted(
+    make_video, sampling, sampled, decoded
+):
+    video, frames = read(make_video("h264.mp4"), replace(sampling, between=True))
+    assert list(video.info.sampled) == sampled
+    assert list(video.info.selected) == list(decoded) == levels(frames)
+
+
+def test_frames_between_those_of_a_folder_come_too(tmp_path, picture):
+    for idx in range(7):
+        Image.fromarray(picture(idx)).save(tmp_path / f"{idx}.png")
+    video, frames = read(tmp_path, FrameSampling(every=3, max_frames=2, between=True))
+    assert (video.info.sampled, levels(frames)) == ((0, 3), list(range(6)))
+    assert levels(video.read(4)) == [4, 5]
+
+
+@pytest.mark.parametrize("skip", [0, 3, 29, 30])
+def test_reading_can_begin_in_the_middle_even_beside_another_reader(make_video, skip):
+    with open_video(str(make_video("h264.mp4"))) as video:
+        whole = iter(video)
+        next(whole)
+        assert levels(video.read(skip)) == list(range(skip, 30))
+        assert levels(whole) == list(range(1, 30))
+    assert video.notes == ()
+
+
+def test_frames_that_were_missing_before_the_middle_are_still_counted(make_video):
+    with open_video(str(make_video("h264.mp4"))) as video:
+        assert len(list(video.read(10, missing=2))) == 20
+    assert video.notes == ("2 of 30 frames could not be decoded",)
 
 
 def test_sampling_that_takes_nothing_is_an_error(make_video):

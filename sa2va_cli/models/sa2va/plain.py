@@ -22,7 +22,17 @@ from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.models.sa2va.video import VideoAnswers
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 DEFAULTS = VideoOptions()
 
@@ -58,10 +68,7 @@ class PlainEngine:
         Raises UsageError for key frames that are not the first ones, and for the mode sa2va-i.
         """
         if options.key_sampling != "first" or options.mode == "sa2va-i" or self._two_decoders:
-            raise UsageError(
-                "The plain engine knows the published inference only.",
-                hint="leave out --key-sampling and --video-mode, or use --engine fast",
-            )
+            raise _not_published()
         pictures = [as_rgb(frame) for frame in frames]
         answers, tracks = [], []
         for question in questions:
@@ -71,6 +78,17 @@ class PlainEngine:
             for prompt in self._steps.prompt_embeddings([generated]):
                 tracks.append([*self._track(pictures, prompt[None], options.key_frames)])
         return VideoAnswers(answers, (_side_by_side(step) for step in zip(*tracks, strict=True)))
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes = b"",
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Raises UsageError: the reference has no windows."""
+        raise _not_published()
 
     @property
     def _two_decoders(self) -> bool:
@@ -137,6 +155,13 @@ class PlainEngine:
         width = prompt.embeddings.shape[1]
         stacked = torch.stack(seg_states) if seg_states else prompt.embeddings.new_zeros(0, width)
         return GeneratedAnswer(ids, stacked, tuple(seg_probabilities))
+
+
+def _not_published() -> UsageError:
+    return UsageError(
+        "The plain engine knows the published inference only.",
+        hint="leave out --window, --key-sampling and --video-mode, or use --engine fast",
+    )
 
 
 def _side_by_side(objects: Sequence[FrameMasks]) -> FrameMasks:

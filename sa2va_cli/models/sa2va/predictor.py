@@ -18,6 +18,7 @@ from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.generation import Generator
 from sa2va_cli.models.sa2va.greedy import Ids
+from sa2va_cli.models.sa2va.groups import Drawn
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
@@ -25,8 +26,20 @@ from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
+from sa2va_cli.models.sa2va.window_plan import plan_windows
+from sa2va_cli.models.sa2va.windows import Eyes, WindowedVideo
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
-from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
+from sa2va_cli.results import (
+    Answer,
+    Footage,
+    FrameMasks,
+    Naming,
+    Prediction,
+    Question,
+    TrackedMasks,
+    VideoOptions,
+    WindowLook,
+)
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.chat import Conversation
@@ -214,6 +227,46 @@ class Sa2VA:
             self.steps.frame_masks(index, decoded, size) for index, decoded in stream.run(keys)
         )
         return VideoAnswers(answers, masks)
+
+    def answer_windows(
+        self,
+        footage: Footage,
+        questions: Sequence[Question],
+        options: VideoOptions,
+        naming: Naming,
+        state: bytes = b"",
+    ) -> Iterator[WindowLook | TrackedMasks]:
+        """Answer several questions anew at each window of a video of any length.
+
+        Yields each window's answers, then its frames. `naming` tells objects that were lost and
+        found again from others; `state` is that of the window to begin with, empty for the first.
+        Raises UsageError for windows that cannot be, and for a mode that the checkpoint cannot do.
+        """
+        options = self._video_options(options)
+        windows = plan_windows(footage.sampled, len(footage), options)
+
+        def look(pictures: list[Image.Image]) -> tuple[list[Answer], Tensor]:
+            return self._ask(questions, self.steps.see_video(pictures))
+
+        eyes = Eyes(
+            look=look,
+            encode=lambda picture: self.steps.features(picture, video=True),
+            finish=self._tracked_masks,
+            segmenter=self.model.segmenter,
+            consistent=options.mode == "sa2va-i",
+            naming=naming,
+        )
+        return WindowedVideo(eyes, footage, windows, state).run()
+
+    def _tracked_masks(
+        self, drawn: Drawn | None, position: int, size: tuple[int, int]
+    ) -> TrackedMasks:
+        if drawn is not None:
+            return TrackedMasks(
+                drawn.obj_ids, self.steps.frame_masks(position, drawn.decoded, size)
+            )
+        nothing, none = np.zeros((0, size[1], size[0]), bool), np.zeros(0, np.float32)
+        return TrackedMasks((), FrameMasks(position, nothing, none, none))
 
     def _video_options(self, options: VideoOptions) -> VideoOptions:
         """The options with "auto" decided, and what follows from the mode."""

@@ -14,6 +14,7 @@ from sa2va_cli.models.sa2va.image_encoder import FrameFeatures, sine_positions
 from sa2va_cli.models.sa2va.segmenter import NUM_MEMORIES, DecodedMasks, Segmenter, upscale_logits
 
 MAX_POINTER_DISTANCE = 15  # pointers of tracked frames up to 15 frames back
+NUM_RECENT = NUM_MEMORIES - 1  # memories of tracked frames
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # mask probabilities as the memory encoder wants them
 
 
@@ -24,6 +25,23 @@ class Remembered:
     frame_idx: int
     memory: Tensor  # (N, hw, D)
     pointers: Tensor  # (N, C)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """One tracked frame of which no more than the pointers is kept."""
+
+    frame_idx: int
+    pointers: Tensor  # (N, C)
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """All that a tracker goes on from."""
+
+    conditioning: tuple[Remembered, ...]
+    recent: tuple[Remembered, ...]  # tracked frames, newest last
+    older: tuple[Pointed, ...]  # tracked frames before those, newest last
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,8 @@ class Tracker:
         self._segmenter = segmenter
         self._original = original
         self._conditioning: list[Remembered] = []
-        self._recent: deque[Remembered] = deque(maxlen=MAX_POINTER_DISTANCE)  # newest last
+        self._recent: deque[Remembered] = deque()  # newest last
+        self._older: deque[Pointed] = deque(maxlen=MAX_POINTER_DISTANCE - NUM_RECENT)
         self._pending: list[_Pending] = []  # conditioning frames, until a frame is tracked
         self._newest: _Pending | None = None  # the tracked frame before
 
@@ -63,11 +82,34 @@ class Tracker:
         self._newest = _Pending(frame_idx, features.coarse, decoded)
         return decoded
 
+    def bank(self) -> Bank:
+        """What is remembered now, the frame that was tracked last included."""
+        self._remember()
+        return Bank(tuple(self._conditioning), tuple(self._recent), tuple(self._older))
+
+    def restore(self, bank: Bank) -> None:
+        """Go on from there, on a new tracker."""
+        self._conditioning = list(bank.conditioning)
+        self._recent = deque(bank.recent)
+        self._older.extend(bank.older)
+
+    def keep(self, objects: list[int]) -> None:
+        """Forget all but some of the N objects."""
+        bank = self.bank()
+        self._conditioning = [_some(frame, objects) for frame in bank.conditioning]
+        self._recent = deque(_some(frame, objects) for frame in bank.recent)
+        self._older.clear()
+        self._older.extend(Pointed(p.frame_idx, p.pointers[objects]) for p in bank.older)
+
     def _remember(self) -> None:
         self._conditioning += [self._encode(frame) for frame in self._pending]
         self._pending.clear()
         if self._newest is not None:
             self._recent.append(self._encode(self._newest))
+            self._newest = None
+        if len(self._recent) > NUM_RECENT:
+            oldest = self._recent.popleft()
+            self._older.append(Pointed(oldest.frame_idx, oldest.pointers))
 
     def _encode(self, frame: _Pending) -> Remembered:
         """Its memory is rounded to bfloat16, as the reference stores it, whatever the dtype."""
@@ -84,8 +126,15 @@ class Tracker:
         spatial = [(frame.memory, NUM_MEMORIES - 1) for frame in self._conditioning]
         spatial += [(f.memory, distance - 1) for distance, f in recent if distance < NUM_MEMORIES]
         # Conditioning frames yet to come lend their memory, but not their pointers.
-        pointing = [frame for frame in self._conditioning if frame.frame_idx <= frame_idx]
-        pointing += [f for distance, f in recent if distance <= MAX_POINTER_DISTANCE]
+        pointing: list[Remembered | Pointed] = [
+            frame for frame in self._conditioning if frame.frame_idx <= frame_idx
+        ]
+        tracked: list[Remembered | Pointed] = [*self._older, *self._recent]
+        pointing += [
+            frame
+            for frame in reversed(tracked)
+            if frame_idx - frame.frame_idx <= MAX_POINTER_DISTANCE
+        ]
         pointers = torch.stack([frame.pointers for frame in pointing], dim=1)  # (N, P, C)
         times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
         dtype, size = times.dtype, self._segmenter.config.memory_size
@@ -101,3 +150,7 @@ class Tracker:
             ]
         )
         return memory, positions, pointer_cells.shape[1]
+
+
+def _some(frame: Remembered, objects: list[int]) -> Remembered:
+    return Remembered(frame.frame_idx, frame.memory[objects], frame.pointers[objects])

@@ -115,29 +115,33 @@ class MaskStream:
         features = self._encode(frame_idx, picture)
         decoded = self._segmenter.decode_prompts(features, self._prompts)
         if self._consistent:
-            decoded = self._as_given_masks(decoded, features, size)
+            decoded = as_given_masks(self._segmenter, decoded, features, size)
         tracker.condition(frame_idx, features, decoded)
         return decoded
 
-    def _as_given_masks(
-        self, decoded: DecodedMasks, features: FrameFeatures, size: tuple[int, int]
-    ) -> DecodedMasks:
-        """The decoded masks, taken for certain, as SAM 2 takes masks that a user draws."""
-        width, height = size
-        side = self._segmenter.config.image_size
-        logits = decoded.mask_logits[:, None]
-        drawn = F.interpolate(logits, size=(height, width), mode="bilinear").sigmoid() > 0.5
-        square = F.interpolate(drawn.float(), size=(side, side), mode="bilinear", antialias=True)
-        masks = square[:, 0] >= 0.5  # (N, side, side)
-        certain = torch.where(masks, CERTAIN, -CERTAIN)[:, None]
-        low = self._segmenter.config.mask_side
-        certain = F.interpolate(certain, size=(low, low), mode="bilinear", antialias=True)
-        return DecodedMasks(
-            mask_logits=certain[:, 0],
-            scores=decoded.scores,
-            object_logits=decoded.object_logits,
-            pointers=self._segmenter.mask_pointers(masks, features),
-        )
+
+def as_given_masks(
+    segmenter: Segmenter, decoded: DecodedMasks, features: FrameFeatures, size: tuple[int, int]
+) -> DecodedMasks:
+    """The decoded masks, taken for certain, as SAM 2 takes masks that a user draws.
+
+    `size` is (width, height) of the frames.
+    """
+    width, height = size
+    side = segmenter.config.image_size
+    logits = decoded.mask_logits[:, None]
+    drawn = F.interpolate(logits, size=(height, width), mode="bilinear").sigmoid() > 0.5
+    square = F.interpolate(drawn.float(), size=(side, side), mode="bilinear", antialias=True)
+    masks = square[:, 0] >= 0.5  # (N, side, side)
+    certain = torch.where(masks, CERTAIN, -CERTAIN)[:, None]
+    low = segmenter.config.mask_side
+    certain = F.interpolate(certain, size=(low, low), mode="bilinear", antialias=True)
+    return DecodedMasks(
+        mask_logits=certain[:, 0],
+        scores=decoded.scores,
+        object_logits=decoded.object_logits,
+        pointers=segmenter.mask_pointers(masks, features),
+    )
 
 
 def _read_at(
