@@ -28,7 +28,6 @@ from selenium import webdriver
 from sa2va_cli.masks import decode_rle
 
 ROOT = Path(__file__).parents[1]
-IMAGES = ROOT / "docs" / "images"
 COLUMNS, ROWS = 80, 16
 OVERLAYS, OVERLAY_HEIGHT = 3, 320
 MANY_PROMPTS = 3  # that a picture must have to be shown
@@ -41,16 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("demo", type=Path, help="folder of `make demo`: input/ and job/")
     parser.add_argument("--devices", default="cpu:2")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     options = parser.parse_args()
-    IMAGES.mkdir(exist_ok=True)
-    draw_overlays(options.demo)
-    draw_terminal(options.demo, options.devices)
-    draw_report(options.demo / "job")
-    for path in sorted(IMAGES.iterdir()):
+    options.out.mkdir(exist_ok=True)
+    draw_overlays(options.demo, options.out / "overlays.jpg")
+    draw_terminal(options.demo, options.devices, options.out / "terminal.svg")
+    draw_report(options.demo / "job", options.out)
+    for path in sorted(options.out.iterdir()):
         sys.stdout.write(f"{path}: {path.stat().st_size // 1024} kB\n")
 
 
-def draw_overlays(demo: Path) -> None:
+def draw_overlays(demo: Path, out: Path) -> None:
     """Pictures with several prompts, those whose worst mask is best, side by side."""
     truth = json.loads((demo / "input" / "truth.json").read_text(encoding="utf-8"))
     best = sorted(quality(demo / "job", truth), reverse=True)[:OVERLAYS]
@@ -66,7 +66,7 @@ def draw_overlays(demo: Path) -> None:
     for picture in pictures:
         row.paste(picture, (left, 0))
         left += picture.width + gap
-    row.save(IMAGES / "overlays.jpg", quality=QUALITY, subsampling=0, optimize=True)
+    row.save(out, quality=QUALITY, subsampling=0, optimize=True)
 
 
 def quality(job: Path, truth: dict[str, dict[str, list]]) -> Iterator[tuple[float, str]]:
@@ -90,7 +90,7 @@ def quality(job: Path, truth: dict[str, dict[str, list]]) -> Iterator[tuple[floa
         yield min(ious), item_id
 
 
-def draw_terminal(demo: Path, devices: str) -> None:
+def draw_terminal(demo: Path, devices: str, out: Path) -> None:
     """The main job in a terminal of 80 columns, in the middle of its work, as SVG."""
     command = f"sa2va annotate --manifest demo/manifest.jsonl -m demo -d {devices} -o out/"
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def draw_terminal(demo: Path, devices: str) -> None:
     svg = console.export_svg(title="sa2va")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched
     svg = svg.replace("Fira Code", "ui-monospace")
-    (IMAGES / "terminal.svg").write_text(svg, encoding="utf-8")
+    out.write_text(svg, encoding="utf-8")
 
 
 def watch(command: str, folder: Path) -> str:
@@ -126,16 +126,16 @@ def watch(command: str, folder: Path) -> str:
     return busy[len(busy) * 2 // 3]
 
 
-def draw_report(job: Path) -> None:
+def draw_report(job: Path, out: Path) -> None:
     """The report page, and one item opened."""
     command = [sys.executable, "-m", "sa2va_cli.cli", "export", str(job), "--format", "report"]
     subprocess.run(command, check=True)
     with browser() as page:
         page.get((job / "report.html").resolve().as_uri())
-        shoot(page, "report.jpg")
+        shoot(page, out / "report.jpg")
         page.get((job / "report.html").resolve().as_uri() + "#11")
         page.refresh()
-        shoot(page, "report-item.jpg")
+        shoot(page, out / "report-item.jpg")
 
 
 @contextmanager
@@ -153,14 +153,14 @@ def browser() -> Iterator[webdriver.Chrome]:
         page.quit()
 
 
-def shoot(page: webdriver.Chrome, name: str) -> None:
+def shoot(page: webdriver.Chrome, out: Path) -> None:
     """A picture of the page once all of its pictures are there."""
     loaded = "return [...document.images].every((i) => i.complete && i.naturalWidth > 0)"
     while not page.execute_script(loaded):
         time.sleep(0.1)
     time.sleep(0.5)  # masks are drawn
     picture = Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")
-    picture.save(IMAGES / name, quality=QUALITY, subsampling=0, optimize=True)
+    picture.save(out, quality=QUALITY, subsampling=0, optimize=True)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,8 @@ def describe(version: Version = False) -> None:
     """
 
 
-COMMANDS: dict[
-    str, Callable[..., None]
-] = {  # in the order in which people meet them; their first lines fit one line of help
+# In the order in which people meet them; their first lines fit one line of help.
+COMMANDS: dict[str, Callable[..., None]] = {
     "annotate": annotate,
     "status": status,
     "export": export,

@@ -16,8 +16,9 @@ def bench(
         typer.Option(
             "--works",
             help="What to measure: image-N and video-N with N prompts, batch-N with N images, "
-            "caption-N.",
+            "caption-N (default: 1, 4 and 16 prompts for an image, 1 and 5 for a video).",
             metavar="LIST",
+            show_default=False,
         ),
     ] = WORKS,
     model: o.Model = None,
@@ -30,44 +31,72 @@ def bench(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="both (in turns), fast or plain.", metavar="NAME")
+        str,
+        typer.Option(
+            "--engine",
+            help="fast, plain, or both in turns (the default).",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = "both",
     repeat: Annotated[
-        int, typer.Option("--repeat", "-n", help="Repetitions; the median counts.", min=1)
+        int,
+        typer.Option(
+            "--repeat",
+            "-n",
+            help="Repetitions; the median counts (default: 3).",
+            metavar="N",
+            show_default=False,
+            min=1,
+        ),
     ] = 3,
-    frames: Annotated[int, typer.Option("--frames", help="Frames of the clip.", min=1)] = 24,
+    frames: Annotated[
+        int,
+        typer.Option(
+            "--frames",
+            help="Frames of the clip (default: 24).",
+            metavar="N",
+            show_default=False,
+            min=1,
+        ),
+    ] = 24,
     forced: Annotated[
         bool,
         typer.Option(
             "--forced-answers", help="Prescribe what is answered, as with random weights."
         ),
     ] = False,
-    stages: Annotated[bool, typer.Option(help="Show the time by stage.")] = True,
+    no_stages: Annotated[
+        bool, typer.Option("--no-stages", help="Do not show the time by stage.")
+    ] = False,
     revision: o.Revision = None,
     offline: o.Offline = None,
     dtype: o.Dtype = None,
     attention: o.Attention = None,
     compile: o.Compile = None,
     device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.", metavar="NAME")
+        str,
+        typer.Option(
+            "--device", help="auto, cpu, cuda or cuda:1.", metavar="NAME", show_default=False
+        ),
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Of the processor (default: all).", min=1)
+        int | None,
+        typer.Option("--threads", help="Of the processor (default: all).", metavar="N", min=1),
     ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Also write a table here.", metavar="FILE")
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Measure images and frames a second, time by stage, memory, and the distance to the floor.
+    """Measure speed on this machine, stage by stage, against its limit.
 
-    The fast engine and the plain one, which shares and drafts nothing, take turns. With random
-    weights every answer is prescribed, token by token, for both: such models never say [SEG] by
-    themselves. All the work is done all the same.
-
-    \b
     sa2va bench --model demo
     sa2va bench --random-weights ByteDance/Sa2VA-4B --engine fast
+
+    The fast engine and the plain one, which shares nothing, take turns.
+    With random weights, which never say [SEG] by themselves, both are told their
+    answers token by token, and do all the work all the same.
     """
     from sa2va_cli.cli.bench_run import BenchOptions, run_bench
     from sa2va_cli.cli.load import talk_config
@@ -77,7 +106,7 @@ def bench(
          "attention": attention, "compile": compile}
     )  # fmt: skip
     options = BenchOptions(
-        works, random_weights, engine, repeat, frames, forced, stages, device, threads, markdown,
-        as_json,
+        works, random_weights, engine, repeat, frames, forced, not no_stages, device, threads,
+        markdown, as_json,
     )  # fmt: skip
     raise typer.Exit(run_bench(job, options))

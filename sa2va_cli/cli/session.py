@@ -25,9 +25,9 @@ from sa2va_cli.results import Answer, MaskRecord
 PROMPT = "> "
 HELP = """\
 Ask, or say what to segment: "Please segment the red car."
-  /region FILE …  talk about parts of the picture: a mask PNG, or a label map.
-                  They are called region1, region2, …; the conversation begins anew
-  /save FILE      write the conversation down: text, or JSON (.json) for --resume
+  /region FILE …  talk about parts of the picture: mask PNGs or a label map.
+                  They are region1, region2, …; the conversation begins anew
+  /save FILE      write the conversation down: text, or .json for --resume
   /reset          forget what was said; the picture stays
   /help           this list
   /quit           end (or Ctrl-D)

@@ -21,20 +21,20 @@ from sa2va_cli.demo.tokenizer import train_tokenizer
 from sa2va_cli.models.sa2va.conversation import Picture
 
 MIX = {
-    "attribute": 16,
-    "superlative": 12,
-    "relation": 16,
-    "plural": 8,
-    "several": 6,
-    "absent": 14,
-    "count": 8,
-    "exists": 6,
-    "has_color": 2,
-    "color": 3,
-    "shape": 3,
-    "caption": 3,
+    "attribute": 9,
+    "superlative": 8,
+    "relation": 11,
+    "plural": 7,
+    "several": 5,
+    "absent": 15,
+    "count": 22,
+    "exists": 8,
+    "has_color": 3,
+    "color": 2,
+    "shape": 2,
+    "caption": 5,
     "description": 1,
-    "region": 4,
+    "region": 10,
 }
 VIDEO_MIX = {"attribute": 10, "plural": 2, "several": 3, "absent": 3, "exists": 1}
 SECOND_TURNS = 0.1
@@ -54,6 +54,7 @@ class Row:
     exchanges: list[Exchange]
     answers: list[int]  # for each exchange, where its answer begins
     segs: list[int]  # where [SEG] stands
+    told: list[tuple[int, Exchange, tuple[int, ...]]]  # where words tell of these things
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,13 @@ class Sequences:
     positions: Tensor  # (B, L)
 
     def attention_mask(self) -> Tensor:
-        """(B, 1, L, L) bool: what each token may see."""
+        """(B, 1, L, L) float32, to be added: 0 where a token may see another, else -inf."""
         length = self.ids.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=self.ids.device).tril()
         keys, queries = self.rows[:, None], self.rows[:, :, None]
         allowed = causal & ((keys == 0) | (keys == queries))
-        return allowed[:, None]
+        mask = torch.zeros(allowed.shape, device=self.ids.device)
+        return mask.masked_fill_(~allowed, -torch.inf)[:, None]
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +117,7 @@ def into_rows(rng: random.Random, exchanges: list[Exchange], regions: "RegionCel
             _append(rows[-1], encode(TURN_END))
             _append_exchange(rows[-1], exchange)
             continue
-        row = Row([], [], [], [], [], [])
+        row = Row([], [], [], [], [], [], [])
         if exchange.regions:
             _append_regions(row, regions[exchange.regions])
         _append_exchange(row, exchange)
@@ -152,7 +154,26 @@ def _append_exchange(row: Row, exchange: Exchange) -> None:
     row.exchanges.append(exchange)
     row.answers.append(len(row.ids))
     row.segs += [len(row.ids) + place for place, token in enumerate(answer) if token == seg]
+    row.told += [
+        (len(row.ids) + place, exchange, things) for place, things in _told(exchange, answer)
+    ]
     _append(row, answer, labels=True)
+
+
+def _told(exchange: Exchange, answer: list[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """The tokens after which something is said about a thing, and which thing that is."""
+    if not exchange.targets:
+        telling = exchange.kind in ("color", "shape", "region") and len(exchange.about) == 1
+        alone = exchange.about if telling else ()
+        return [(place, alone) for place in range(len(answer) - 2) if alone]
+    begin, end = token_id("<p>"), token_id("</p>")
+    begins = [place for place, token in enumerate(answer) if token == begin]
+    ends = [place for place, token in enumerate(answer) if token == end]
+    return [
+        (place, things)
+        for first, last, things in zip(begins, ends, exchange.targets, strict=False)
+        for place in range(first, last)
+    ]
 
 
 def picture_prefix(frames: int) -> Row:
@@ -164,7 +185,7 @@ def picture_prefix(frames: int) -> Row:
     for token in ids:
         visual.append(seen if token == context else TEXT)
         seen += token == context
-    return Row(ids, visual, [NO_LABEL] * len(ids), [], [], [])
+    return Row(ids, visual, [NO_LABEL] * len(ids), [], [], [], [])
 
 
 def pack(rows_of_pictures: list[list[Row]], frames: int = 1) -> tuple[Sequences, list[list[int]]]:

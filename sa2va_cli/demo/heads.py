@@ -65,10 +65,10 @@ class Pointers(nn.Module):
         self.key = nn.Linear(language_size, width)
         self.nothing = nn.Parameter(torch.zeros(width))
 
-    def forward(self, states: Tensor, visual: Tensor) -> Tensor:
-        """States (N, D) and the visual tokens of their pictures (N, P, D) -> logits (N, P + 1)."""
+    def forward(self, states: Tensor, visual: Tensor, pictures: Tensor) -> Tensor:
+        """States (N, D), visual tokens (B, P, D), the picture of each state (N,) -> (N, P + 1)."""
         keys = self.key(visual)
-        keys = torch.cat((keys, self.nothing.expand(len(keys), 1, -1)), dim=1)
+        keys = torch.cat((keys, self.nothing.expand(len(keys), 1, -1)), dim=1)[pictures]
         return (keys @ self.query(states)[..., None])[..., 0] / keys.shape[-1] ** 0.5
 
 
@@ -79,5 +79,5 @@ class Heads(nn.Module):
         super().__init__()
         self.dense = DenseHead(vision_size)
         self.teacher = Teacher(prompt_size)
-        self.position = nn.Linear(language_size, 2)
+        self.position = nn.Linear(language_size, 3)  # x, y, and whether a thing is counted here
         self.pointers = Pointers(language_size)

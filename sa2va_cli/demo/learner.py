@@ -35,6 +35,7 @@ class Stage(Protocol):
     name: str
     pictures: int  # seen by the whole stage
     batch: int  # pictures a step and worker
+    coolest: float  # the part of the full rate that is left at the end
 
     def prepare(self, seeds: Sequence[int]) -> Any: ...
 

@@ -26,6 +26,9 @@ from sa2va_cli.demo.targets import (
     MASK_SIDE,
     DenseTargets,
     box_of,
+    counting_cells,
+    counting_target,
+    coverage,
     dense_targets,
     pointer_target,
     region_cells_of,
@@ -35,6 +38,7 @@ from sa2va_cli.demo.targets import (
     vision_pixels,
 )
 
+ROOM = 300  # tokens of questions and answers behind a picture
 CELL_COVERED = 0.2  # of a visual token, to be named after the thing
 
 
@@ -53,8 +57,9 @@ class Objects:
     """What each [SEG] stands for."""
 
     boxes: Tensor  # (N, 4); zeros for several things
-    values: Tensor  # (N, 4); -1 for several things
-    single: Tensor  # (N,) bool
+    values: Tensor  # (N, 4); of several things those that they share, -1 for the others
+    boxed: Tensor  # (N,) bool: one thing
+    taught: Tensor  # (N,) bool: the teacher has a prompt for it
     masks: Tensor  # (N, side, side); zeros where `drawn` is not set
     drawn: Tensor  # (M,) which of them are to be drawn
 
@@ -68,6 +73,7 @@ class Lesson:
     dense: tuple[DenseTargets, DenseTargets] | None  # of patches and of visual tokens; no videos
     sequences: Sequences
     answers: Places
+    told: Places
     segs: Places
     objects: Objects
 
@@ -79,7 +85,9 @@ class Sight:
     images: list[np.ndarray]
     masks: list[np.ndarray]  # (N, H, W) for each image
     words: list[tuple[str, ...]]
+    views: list[np.ndarray]  # `coverage` of each image
     drawn: int = 0  # the image that is segmented
+    cells: tuple[int, ...] = ()  # where each thing is counted, unless it is a video
 
 
 def make_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesson:
@@ -87,12 +95,20 @@ def make_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesson:
     scenes = [make_scene(seed, crowded=seed % 3 == 0) for seed in seeds]
     rng = random.Random(seeds[0])
     rows = [_picture_rows(rng, scene, questions) for scene in scenes]
-    sights = [
-        Sight([scene.image], [scene.masks], [thing.words for thing in scene.things])
-        for scene in scenes
-    ]
+    sights = [_sight(scene) for scene in scenes]
     dense = dense_targets(scenes), dense_targets(scenes, GRID, CELL_COVERED)
     return _lesson(rng, sights, rows, drawn, dense)
+
+
+def _sight(scene: Scene) -> Sight:
+    covered = coverage(scene.masks)
+    return Sight(
+        [scene.image],
+        [scene.masks],
+        [thing.words for thing in scene.things],
+        [covered],
+        cells=tuple(counting_cells(covered, scene.facts.centers)),
+    )
 
 
 def make_video_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesson:
@@ -105,6 +121,7 @@ def make_video_lesson(seeds: Sequence[int], questions: int, drawn: int) -> Lesso
             list(clip.frames),
             list(clip.masks),
             [thing.words for thing in clip.things],
+            [coverage(masks) for masks in clip.masks],
             rng.randrange(PROMPTED),
         )
         for clip in clips
@@ -135,6 +152,7 @@ def _lesson(
         dense,
         sequences,
         _answers(sights, rows, starts),
+        _told(sights, rows, starts),
         segs,
         objects,
     )
@@ -147,17 +165,46 @@ def _picture_rows(rng: random.Random, scene: Scene, questions: int) -> list[Row]
         for exchange in exchanges
         if exchange.regions
     }
-    return into_rows(rng, exchanges, regions)
+    return fitting(into_rows(rng, exchanges, regions))
+
+
+def fitting(rows: list[Row]) -> list[Row]:
+    """As many as there is room for: pictures with the same number of tokens need no padding."""
+    kept, room = [], ROOM
+    for row in rows:
+        if len(row.ids) <= room:
+            kept.append(row)
+            room -= len(row.ids)
+    return kept
 
 
 def _answers(sights: list[Sight], rows: list[list[Row]], starts: list[list[int]]) -> Places:
     """The token before each answer: there the model must know what it will talk about."""
     found = [
-        (picture, start + answer - 1, exchange.kind, pointer_target(sight.masks, exchange.about))
+        (picture, start + answer - 1, exchange.kind, _about(sight, exchange))
         for picture, sight in enumerate(sights)
         for row, start in zip(rows[picture], starts[picture], strict=True)
         for answer, exchange in zip(row.answers, row.exchanges, strict=True)
     ]
+    return _places(found)
+
+
+def _about(sight: Sight, exchange: Exchange) -> np.ndarray:
+    if exchange.kind == "count" and sight.cells:
+        return counting_target(sight.cells, exchange.about)
+    return pointer_target(sight.views, exchange.about)
+
+
+def _told(sights: list[Sight], rows: list[list[Row]], starts: list[list[int]]) -> Places:
+    """The tokens within answers: there the model must know which thing it is talking about."""
+    found = []
+    for picture, sight in enumerate(sights):
+        pointers: dict[tuple[int, ...], np.ndarray] = {}
+        for row, start in zip(rows[picture], starts[picture], strict=True):
+            for place, exchange, things in row.told:
+                if things not in pointers:
+                    pointers[things] = pointer_target(sight.views, things)
+                found.append((picture, start + place, exchange.kind, pointers[things]))
     return _places(found)
 
 
@@ -180,13 +227,16 @@ def _segs(
         for number, (token, kind, things) in enumerate(own):
             if number in kept:
                 chosen.append(len(found))
-            found.append((picture, token, kind, pointer_target(sight.masks, things)))
+            found.append((picture, token, kind, pointer_target(sight.views, things)))
             objects.append(_object(sight, things, number in kept))
     boxes, values, masks = zip(*objects, strict=True) if objects else ((), (), ())
+    boxed = [box[2] > 0 for box in boxes]
+    told = [any(value >= 0 for value in each) for each in values]
     return _places(found), Objects(
         torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
         torch.tensor(values, dtype=torch.int64).view(-1, 4),
-        torch.tensor([value[0] >= 0 for value in values], dtype=torch.bool),
+        torch.tensor(boxed, dtype=torch.bool),
+        torch.tensor([a or b for a, b in zip(boxed, told, strict=True)], dtype=torch.bool),
         torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, MASK_SIDE, MASK_SIDE),
         torch.tensor(chosen, dtype=torch.int64),
     )
@@ -206,12 +256,25 @@ def _object(
     """Box, values and mask of what a [SEG] stands for."""
     masks = sight.masks[sight.drawn]
     mask = soft_mask(masks, things) if drawn else _NOT_DRAWN
-    if len(things) > 1 or len(sight.images) > 1:
-        return (0.0, 0.0, 0.0, 0.0), (BACKGROUND,) * 4, mask
+    if len(sight.images) > 1:
+        return NO_BOX, (BACKGROUND,) * 4, mask
+    if len(things) > 1:
+        return NO_BOX, shared_values(sight.words, things), mask
     return box_of(masks[things[0]]), value_indices(sight.words[things[0]]), mask
 
 
+def shared_values(words: list[tuple[str, ...]], things: tuple[int, ...]) -> tuple[int, ...]:
+    """What these things have in common, if it tells them from all others; else -1 four times."""
+    each = np.array([value_indices(one) for one in words])
+    same = (each[list(things)] == each[things[0]]).all(axis=0)
+    fitting = (each[:, same] == each[things[0], same]).all(axis=1)
+    if fitting.sum() > len(things):
+        same[:] = False
+    return tuple(int(value) for value in np.where(same, each[things[0]], BACKGROUND))
+
+
 _NOT_DRAWN = np.zeros((MASK_SIDE, MASK_SIDE), np.float32)
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
 def _places(found: list[tuple[int, int, str, np.ndarray]]) -> Places:

@@ -50,6 +50,11 @@ class Bar:
         canvas[area] = self.color
         owners[area] = -1
 
+    def hides(self, thing: Thing) -> bool:
+        """Whether all of it that matters is behind the bar."""
+        place, reach = (thing.y if self.across else thing.x), 0.8 * thing.radius
+        return self.start <= place - reach and place + reach <= self.stop
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -66,8 +71,11 @@ class Path:
         return replace(thing, x=x, y=y)
 
 
-def make_clip(seed: int, length: int, hurry: float = 1.0) -> Clip:
-    """The same video for the same arguments; things in a hurry hide within fewer frames."""
+def make_clip(seed: int, length: int, hurry: float = 1.0, hiding: bool = False) -> Clip:
+    """The same video for the same arguments; things in a hurry hide within fewer frames.
+
+    `hiding`: something hides behind a bar after the prompted frames and comes back.
+    """
     rng = random.Random(seed)
     while True:
         width, height = picture_size(rng)
@@ -75,9 +83,25 @@ def make_clip(seed: int, length: int, hurry: float = 1.0) -> Clip:
         pace = math.sqrt(width * height) * 0.024 * hurry
         bars = _bars(rng, width, height)
         paths = [_path(rng, thing, bars, pace) for thing in things]
-        clip = _film(rng, things, paths, bars, (length, width, height))
+        extent = (length, width, height)
+        if hiding and not _something_hides(things, paths, bars, extent):
+            continue
+        clip = _film(rng, things, paths, bars, extent)
         if clip.in_view:
             return clip
+
+
+def _something_hides(
+    things: tuple[Thing, ...], paths: list[Path], bars: list[Bar], extent: tuple[int, int, int]
+) -> bool:
+    """Told from the paths alone: drawing videos only to throw them away would take too long."""
+    length, width, height = extent
+    for thing, path in zip(things, paths, strict=True):
+        places = [path.at(thing, time, width, height) for time in range(length)]
+        hidden = [any(bar.hides(place) for bar in bars) for place in places]
+        if any(hidden[PROMPTED:]) and not any(hidden[:PROMPTED]) and not hidden[-1]:
+            return True
+    return False
 
 
 def _bars(rng: random.Random, width: int, height: int) -> list[Bar]:

@@ -33,11 +33,11 @@ class Facts:
 
     def matching(self, description: Description) -> list[int]:
         """Positions (not scene indices) of the things that fit."""
-        return [
-            place
-            for place, words in enumerate(self.words)
-            if all(want in (None, has) for want, has in zip(description, words, strict=True))
-        ]
+        places = list(range(len(self.words)))
+        for number, want in enumerate(description):
+            if want is not None:
+                places = [place for place in places if self.words[place][number] == want]
+        return places
 
     def scene_indices(self, places: list[int]) -> tuple[int, ...]:
         return tuple(self.indices[place] for place in places)

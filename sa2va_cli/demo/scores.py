@@ -40,9 +40,9 @@ def score_exchange(scores: Scores, scene: Scene, asked: Exchange, said: Predicti
     if asked.kind == "caption":
         score_caption(scores, scene, said)
     elif asked.kind == "region":
-        words = scene.facts.words[asked.about[0]]
-        found = plain_words(said.text)
-        scores.add("region", float(words[2] in found and words[3] in found))
+        color_and_shape = set(scene.facts.words[asked.about[0]][2:])
+        wanted = color_and_shape & plain_words(asked.answer)  # one of them if only that was asked
+        scores.add("region", float(wanted <= plain_words(said.text)))
     elif asked.kind == "absent":
         scores.add("absent refused", float(not said.frames))
     elif asked.targets:

@@ -39,6 +39,7 @@ class Look:
 
     name = "look"
     pictures = 80_000
+    coolest = 0.02
     batch = 16
 
     def prepare(self, seeds: Sequence[int]) -> LookBatch:
@@ -70,6 +71,7 @@ class Trace:
 
     name = "trace"
     pictures = 60_000
+    coolest = 0.02
     batch = 6
     objects = 6  # a picture
 
@@ -127,8 +129,8 @@ def tell(
         width * 1.1**wider,
         height * 1.1**wider,
     )
-    if case < 0.75:
-        told = values if case < 0.5 else (-1, -1, -1, -1)
+    if case < 0.65:
+        told = values if case < 0.45 else (-1, -1, -1, -1)
         return box, True, told, soft_mask(scene.masks, (index,))
     subset = rng.choice(SUBSETS)
     fitting = facts.matching(describe(facts.words[index], subset))

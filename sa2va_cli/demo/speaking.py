@@ -1,6 +1,6 @@
 """The stages in which the language model learns.
 
-speak   words, places, counting, refusing; the vision tower goes on with its own lesson only
+speak   words, places, counting, refusing, with the vision tower as it is
 ground  everything that a picture needs, together: [SEG] now becomes a mask
 """
 
@@ -42,22 +42,23 @@ class Speak:
 
     name = "speak"
     pictures = 40_000
+    coolest = 0.3  # the next stage goes on from here
     batch = 8
-    questions = 10
+    questions = 14  # or as many as there is room for
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
         return make_lesson(seeds, self.questions, drawn=0)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        vision = parameters_of(learner.model.vision_encoder) + parameters_of(learner.heads.dense)
-        return [(vision, 0.5), (language_parameters(learner), 1.0)]
+        return [(language_parameters(learner), 1.0)]
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
-        patches = see(learner, lesson.pixel_values)
-        dense, seen = look(learner, lesson, patches)
-        understood = understand(learner, lesson, patches.detach())
-        loss = understood.loss + dense + teacher_loss(learner, lesson, understood)
-        return loss, understood.measures | seen
+        with torch.no_grad():
+            patches = see(learner, lesson.pixel_values)
+        understood = understand(learner, lesson, patches)
+        taught = teacher_loss(learner, lesson, understood)
+        measures = understood.measures | {"strange_prompt": [taught.item()]}
+        return understood.loss + taught, measures
 
 
 class Ground:
@@ -65,19 +66,20 @@ class Ground:
 
     name = "ground"
     pictures = 150_000
-    batch = 4
-    questions = 10
+    coolest = 0.02
+    batch = 8
+    questions = 14  # or as many as there is room for
     drawn = 3  # masks a picture
 
     def prepare(self, seeds: Sequence[int]) -> Lesson:
         if seeds[0] // self.batch % 10 in VIDEO_BATCHES:
-            return make_video_lesson(seeds[:2], 4, self.drawn)
+            return make_video_lesson(seeds[: self.batch // 2], 4, self.drawn)
         return make_lesson(seeds, self.questions, self.drawn)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
         vision = parameters_of(learner.model.vision_encoder) + parameters_of(learner.heads.dense)
         decoder = parameters_of(learner.model.segmenter.mask_decoder)
-        return [(vision, 0.5), (decoder, 0.2), (language_parameters(learner), 1.0)]
+        return [(vision, 0.2), (decoder, 0.3), (language_parameters(learner), 0.4)]
 
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
         patches = see(learner, lesson.pixel_values)
@@ -87,7 +89,9 @@ class Ground:
         if lesson.dense is None:
             return loss, {f"video_{name}": values for name, values in measures.items()}
         dense, seen = look(learner, lesson, patches)
-        return loss + dense + 0.1 * teacher_loss(learner, lesson, understood), measures | seen
+        taught = teacher_loss(learner, lesson, understood)
+        measures |= {"strange_prompt": [taught.item()]}
+        return loss + dense + 0.5 * taught, measures | seen
 
 
 def language_parameters(learner: Learner) -> NamedParameters:
@@ -141,11 +145,13 @@ def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
         naming, measures = naming_loss(learner, visual, lesson.dense[1])
     spoken, exact = answer_loss(learner, lesson, states)
     before, before_hits = pointing(learner, lesson.answers, states, visual)
+    told, told_hits = pointing(learner, lesson.told, states, visual)
     at_seg, seg_hits = pointing(learner, lesson.segs, states, visual)
     prompts = learner.model.seg_bridge(states[lesson.segs.pictures, lesson.segs.tokens])
-    loss = naming + 2 * spoken + 0.5 * before + 0.5 * at_seg
+    loss = naming + 2 * spoken + 0.5 * (before + told + at_seg)
     measures = measures | exact | _by_kind("points", lesson.segs.kinds, seg_hits)
-    measures["points_before"] = before_hits.float().tolist()
+    measures |= _by_kind("before", lesson.answers.kinds, before_hits)
+    measures["points_told"] = told_hits.float().tolist()
     return Understood(visual, states, prompts, loss, measures)
 
 
@@ -157,9 +163,12 @@ def naming_loss(learner: Learner, visual: Tensor, targets: DenseTargets) -> tupl
     """
     covered = targets.values[..., 0] >= 0
     tokens, wanted = visual[covered], targets.values[covered]
-    misplaced = (learner.heads.position(tokens) - targets.centers[covered]).abs().mean()
-    loss = 12 * misplaced
-    measures: Measures = {"misplaced": [misplaced.item()]}
+    place = learner.heads.position(tokens)
+    misplaced = (place[:, :2] - targets.centers[covered]).abs().mean()
+    counted = targets.counted[covered].float()
+    loss = 12 * misplaced + F.binary_cross_entropy_with_logits(place[:, 2], counted)
+    right = ((place[:, 2] > 0) == (counted > 0)).float().mean()
+    measures: Measures = {"misplaced": [misplaced.item()], "counted": [right.item()]}
     embeddings = learner.model.language_model.model.embed_tokens.weight
     for attribute, ids in enumerate(word_ids()):
         logits = tokens @ embeddings[torch.tensor(ids, device=visual.device)].T
@@ -177,7 +186,8 @@ def word_ids() -> list[list[int]]:
 
 
 def answer_loss(learner: Learner, lesson: Lesson, states: Tensor) -> tuple[Tensor, Measures]:
-    """Next words of the answers; the first word, which decides most, counts twice."""
+    """Next words of the answers; the first words count more: they are all that refusals, yes or no
+    and numbers depend on."""
     labels = lesson.sequences.labels[:, 1:]
     answered = labels != NO_LABEL
     logits = learner.model.language_model.lm_head(states[:, :-1][answered])
@@ -190,7 +200,7 @@ def answer_loss(learner: Learner, lesson: Lesson, states: Tensor) -> tuple[Tenso
         wrong = torch.zeros(labels.shape, dtype=torch.bool, device=losses.device)
         wrong[answered] = logits.argmax(dim=1) != wanted
         exact = _exact_answers(lesson, wrong)
-    return losses.mean() + 0.5 * first.mean(), exact
+    return losses.mean() + 1.5 * first.mean(), exact
 
 
 def _exact_answers(lesson: Lesson, wrong: Tensor) -> Measures:
@@ -214,21 +224,25 @@ def pointing(
     learner: Learner, places: Places, states: Tensor, visual: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The states at some tokens point at what they are about."""
-    logits = learner.heads.pointers(states[places.pictures, places.tokens], visual[places.pictures])
+    if not places.kinds:
+        return visual.new_zeros(()), visual.new_zeros(0)
+    chosen = states[places.pictures, places.tokens]
+    logits = learner.heads.pointers(chosen, visual, places.pictures)
     return pointer_loss(logits, places.pointers)
 
 
 def teacher_loss(learner: Learner, lesson: Lesson, understood: Understood) -> Tensor:
-    """Prompts for single things should be those of the teacher, whom the segmenter understands."""
+    """Prompts should be those of the teacher, whom the segmenter understands: for a single thing
+    by its box and attributes, for several by what they share."""
     objects = lesson.objects
-    single = objects.single
-    if not learner.has_teacher:
+    taught = objects.taught
+    if not learner.has_teacher or not taught.any():
         return understood.prompts.new_zeros(())
     with torch.no_grad():
         wanted = learner.heads.teacher(
-            objects.boxes[single], single[single], objects.values[single]
+            objects.boxes[taught], objects.boxed[taught], objects.values[taught]
         )
-    return F.mse_loss(understood.prompts[single], wanted) / wanted.var().clamp(min=1e-4)
+    return F.mse_loss(understood.prompts[taught], wanted) / wanted.var().clamp(min=1e-4)
 
 
 def draw(learner: Learner, lesson: Lesson, understood: Understood) -> tuple[Tensor, Measures]:

@@ -27,6 +27,7 @@ class DenseTargets:
 
     values: Tensor  # (B, patches, 4): index of size, fill, color, shape; BACKGROUND or UNSURE
     centers: Tensor  # (B, patches, 2): of that thing, as parts of the picture
+    counted: Tensor  # (B, patches) bool: the one cell of each thing where it is counted
 
 
 def vision_pixels(images: list[np.ndarray]) -> Tensor:
@@ -72,6 +73,7 @@ def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) 
     """For each cell of a grid the thing that covers most of it, if that is at least `least`."""
     values = np.full((len(scenes), side, side, 4), BACKGROUND, np.int64)
     centers = np.zeros((len(scenes), side, side, 2), np.float32)
+    counted = np.zeros((len(scenes), side * side), bool)
     for number, scene in enumerate(scenes):
         covered = np.stack([shrink(mask, side) for mask in scene.masks])
         owner, most = covered.argmax(axis=0), covered.max(axis=0)
@@ -81,21 +83,51 @@ def dense_targets(scenes: list[Scene], side: int = PATCHES, least: float = 0.3) 
             own = (owner == index) & (most > least)
             values[number][own] = value_indices(facts.words[index])
             centers[number][own] = facts.centers[index]
+        if side == GRID:
+            counted[number][counting_cells(covered, facts.centers)] = True
     return DenseTargets(
-        torch.from_numpy(values).flatten(1, 2), torch.from_numpy(centers).flatten(1, 2)
+        torch.from_numpy(values).flatten(1, 2),
+        torch.from_numpy(centers).flatten(1, 2),
+        torch.from_numpy(counted),
     )
+
+
+def counting_cells(coverages: np.ndarray, centers: Sequence[tuple[float, float]]) -> list[int]:
+    """The visual token in which each thing is counted: of those that it covers well, the one
+    nearest to its center."""
+    places = (np.arange(GRID) + 0.5) / GRID
+    cells = []
+    for covered, (x, y) in zip(coverages, centers, strict=True):
+        far = np.hypot(places[None] - x, places[:, None] - y)
+        far[covered < min(0.2, covered.max())] = np.inf
+        cells.append(int(far.argmin()))
+    return cells
+
+
+def counting_target(cells: Sequence[int], indices: tuple[int, ...]) -> np.ndarray:
+    """`pointer_target` for a number: the cells where these things are counted."""
+    shares = np.zeros(GRID * GRID + 1, np.float32)
+    for index in indices:
+        shares[cells[index]] += 1
+    shares[-1] = shares.sum() == 0
+    return shares / shares.sum()
+
+
+def coverage(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) -> (N, GRID, GRID) float32: how much of each visual token a thing covers."""
+    return np.stack([shrink(mask, GRID) for mask in masks])
 
 
 def pointer_target(views: Sequence[np.ndarray], indices: tuple[int, ...]) -> np.ndarray:
     """(views * cells + 1,) float32: shares of attention, equal for each thing that is seen.
 
-    `views` are masks (N, H, W), one a frame. The last share is for "nothing at all".
+    `views` are `coverage`, one a frame. The last share is for "nothing at all".
     """
     cells = GRID * GRID
     shares = np.zeros(len(views) * cells + 1, np.float32)
-    for number, masks in enumerate(views):
+    for number, view in enumerate(views):
         for index in indices:
-            covered = shrink(masks[index], GRID).ravel()
+            covered = view[index].ravel()
             shares[number * cells : (number + 1) * cells] += covered / max(covered.sum(), 1e-3)
     shares[-1] = shares.sum() == 0
     return shares / shares.sum()

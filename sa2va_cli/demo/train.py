@@ -35,7 +35,7 @@ STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Look, Trace, Speak, Ground, Track)
 }
 WARM_UP = 30  # steps
-COOL_DOWN = 0.35  # the last part of a stage, in which the rate falls to a fiftieth
+COOL_DOWN = 0.5  # the last part of a stage, in which the rate falls
 SAVE_SECONDS = 60
 SHOWN = 400  # the curve shows means over so many questions or masks
 
@@ -74,10 +74,10 @@ def parent_lives() -> bool:
     return parent is None or parent.is_alive()
 
 
-def rate_factor(step: int, progress: float) -> float:
+def rate_factor(step: int, progress: float, coolest: float) -> float:
     """Warm up, stay, then cool down along a cosine; a longer run only stays longer."""
     down = max(0.0, progress - (1 - COOL_DOWN)) / COOL_DOWN
-    cooled = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, down)))
+    cooled = coolest + (1 - coolest) * 0.5 * (1 + math.cos(math.pi * min(1.0, down)))
     return min(1.0, (step + 1) / WARM_UP) * cooled
 
 
@@ -121,7 +121,8 @@ class StageRun:
         batches = self._batches()
         while progress < 1 and self.step != last and parent_lives():
             began = time.monotonic()
-            self._step(next(batches), log, rate_factor(self.step, progress))
+            factor = rate_factor(self.step, progress, self.stage.coolest)
+            self._step(next(batches), log, factor)
             self.step += 1
             self.pictures += self.stage.batch * self.run.workers
             self.seconds += time.monotonic() - began

@@ -1,6 +1,6 @@
 """What every exporter is: options in, results read from the store, files out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -55,6 +55,10 @@ class Exported:
     count: int  # how many of `unit`
     unit: str  # "annotations", "pictures", …
     notes: tuple[str, ...] = ()  # what the format leaves out, which pictures could not be read
+
+    def with_notes(self, *notes: str) -> "Exported":
+        """The same, and more to know."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def text(self, before_notes: str = "\n  ") -> str:
         """For people: `out/masks: 12 mask pictures`, and the notes behind or below it."""

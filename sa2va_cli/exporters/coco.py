@@ -7,7 +7,7 @@ from sa2va_cli.exporters.base import Exported, ExportOptions
 from sa2va_cli.exporters.categories import Categories
 from sa2va_cli.exporters.files import OutputFolder
 from sa2va_cli.exporters.filters import with_thresholds
-from sa2va_cli.exporters.images import found_objects
+from sa2va_cli.exporters.images import found_objects, images_of, without_videos
 from sa2va_cli.exporters.json_document import JsonDocument, json_document
 from sa2va_cli.exporters.numbers import score_json
 from sa2va_cli.exporters.polygons import coco_polygons
@@ -32,22 +32,13 @@ class CocoExporter:
         results = with_thresholds(results, self._options)
         categories = Categories(results)
         path = OutputFolder(out_dir).path(self.file_name)
-        videos = 0
         with json_document(path, ("images", "annotations", "categories"), HEAD) as document:
-            for item in results.items():
-                if item.kind == "image":
-                    self._append_image(document, item, results, categories)
-                else:
-                    videos += 1
+            for item in images_of(results):
+                self._append_image(document, item, results, categories)
             for category in categories:
                 document.append("categories", category.to_json())
             count = document.counts["annotations"]
-        notes = (
-            (f"videos left out: {videos}; youtube-vis, masks and video take them",)
-            if videos
-            else ()
-        )
-        return Exported(path, count, "annotations", notes)
+        return without_videos(results, Exported(path, count, "annotations"))
 
     def _append_image(
         self,

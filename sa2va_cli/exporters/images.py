@@ -46,8 +46,8 @@ def images_of(results: ResultReader) -> Iterator[ItemResult]:
 def without_videos(results: ResultReader, exported: Exported) -> Exported:
     """The same, with a note when videos were left out."""
     videos = sum(item.kind == "video" for item in results.items())
-    note = (f"videos left out: {videos}; youtube-vis, masks and video take them",) if videos else ()
-    return Exported(exported.path, exported.count, exported.unit, exported.notes + note)
+    note = f"videos left out: {videos}; youtube-vis, masks and video take them"
+    return exported.with_notes(note) if videos else exported
 
 
 class LabelNames:

@@ -53,11 +53,7 @@ class YoloExporter:
             (f"objects whose holes are filled, because YOLO has none: {holes}",) if holes else ()
         )
         exported = Exported(folder.folder("yolo"), count, "label files", notes)
-        return without_videos(results, _with_notes(exported, missing_note(missing)))
-
-
-def _with_notes(exported: Exported, notes: tuple[str, ...]) -> Exported:
-    return Exported(exported.path, exported.count, exported.unit, exported.notes + notes)
+        return without_videos(results, exported.with_notes(*missing_note(missing)))
 
 
 def _label_lines(

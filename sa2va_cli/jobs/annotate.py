@@ -103,65 +103,65 @@ class ItemAnnotator:
     def video(self, opened: OpenedVideo) -> None:
         """Nothing is sent as finished unless every frame went through.
 
-        Where memory does not suffice for all prompts, they are answered in turns.
+        Where memory does not suffice for all prompts, they are answered in turns; not so in
+        windows, which tell objects of all prompts apart.
         """
         self._send(Thinking(opened.work.item))
-        at_once = len(opened.asked)
+        info = opened.video.info
+        in_windows = self._options.window is not None or len(info.sampled) < len(info.selected)
+        at_once = 1 if in_windows else len(opened.asked)
         with opened.video:
-            reason = self._attempt(opened, at_once)
-            while reason and at_once > 1 and not self._windowed(opened):
+            while True:
+                try:
+                    if in_windows:
+                        self._video_in_windows(opened)
+                    else:
+                        self._video(opened, at_once)
+                    return
+                except ERRORS as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    reason = memory_reason(error)
                 free_memory()
+                if at_once == 1:
+                    self._behind.do(partial(self._send, Failed(opened.work.item, reason)))
+                    return
                 at_once = (at_once + 1) // 2
                 self._behind.do(partial(self._send, Restarted(opened.work.item)))
-                reason = self._attempt(opened, at_once)
-        if reason:
-            free_memory()
-            self._behind.do(partial(self._send, Failed(opened.work.item, reason)))
 
-    def _windowed(self, opened: OpenedVideo) -> bool:
-        info = opened.video.info
-        return self._options.window is not None or len(info.sampled) < len(info.selected)
-
-    def _attempt(self, opened: OpenedVideo, at_once: int) -> str:
-        """Returns why memory did not suffice, or nothing."""
-        batch = MaskBatch(opened.work.item, self._send)
-        try:
-            if self._windowed(opened):
-                result = self._in_windows.annotate(opened, batch)
-            else:
-                result = self._video(opened, batch, at_once)
-        except ERRORS as error:
-            if not is_out_of_memory(error):
-                raise
-            return memory_reason(error)
-        self._behind.do(partial(batch.finish, result))
-        return ""
-
-    def _video(self, opened: OpenedVideo, batch: "MaskBatch", at_once: int) -> ItemResult:
+    def _video(self, opened: OpenedVideo, at_once: int) -> None:
         """So many prompts at a time, each time through the whole video."""
         numbers = array("q")  # of the frames that the model was given, in the file
+        batch = MaskBatch(opened.work.item, self._send)
         frames = _Frames(opened.video, numbers)
-        selected = opened.video.info.selected
+        num_frames = len(opened.video.info.selected)
         said: list[Answer] = []
-        num_objects, seen = 0, array("q")
+        num_objects = 0
+        seen: Sequence[int] = opened.video.info.selected
         for start in range(0, len(opened.asked), at_once):
             questions = _questions(opened.asked[start : start + at_once])
-            spoken = self._annotator.answer_video(frames, questions, self._options, len(selected))
+            spoken = self._annotator.answer_video(frames, questions, self._options, num_frames)
             for masks in spoken:
                 numbered = replace(masks, frame_idx=numbers[masks.frame_idx])
                 self._behind.do(partial(batch.add, numbered, num_objects + 1))
             said += spoken.answers
             own_objects = sum(len(answer.seg_probabilities) for answer in spoken.answers)
             num_objects += own_objects
+            # Without objects the model leaves most frames unread.
             seen = numbers[:] if own_objects else seen
         answers, objects = read_answers(self._task, opened.asked, said)
-        looked_at = seen or selected  # without objects the model leaves most frames unread
-        return replace(
-            video_result(opened, len(looked_at)),
+        result = replace(
+            video_result(opened, len(seen)),
             answers=answers,
             objects=objects,
-            frames=frame_runs(looked_at),
+            frames=frame_runs(seen),
         )
+        self._behind.do(partial(batch.finish, result))
+
+    def _video_in_windows(self, opened: OpenedVideo) -> None:
+        batch = MaskBatch(opened.work.item, self._send)
+        result = self._in_windows.annotate(opened, batch)
+        self._behind.do(partial(batch.finish, result))
 
     def _send_image(self, opened: OpenedImage, predictions: Sequence[Prediction]) -> None:
         answers, objects = read_answers(

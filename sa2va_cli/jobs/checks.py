@@ -45,6 +45,11 @@ def check_values(config: JobConfig) -> None:
             "give how many frames two windows share: fewer than --window has",
         ),
         (
+            config.engine != "plain" or (config.window is None and not config.track_all),
+            "--engine plain with --window or --track-all",
+            "it works as the reference does, which looks at a video once, and at every frame",
+        ),
+        (
             config.item_timeout > 0,
             f"--item-timeout {config.item_timeout}",
             "give seconds; the default of 600 suits most machines",

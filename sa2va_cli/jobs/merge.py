@@ -132,10 +132,11 @@ def _check_agreement(connection: sqlite3.Connection, out: Path, source: Path) ->
     for table in RESULT_TABLES:
         if row is None:
             columns = RESULT_COLUMNS[table]
+            ours = f"SELECT {columns} FROM main.{table} WHERE item = pair.our_item"
+            theirs = f"SELECT {columns} FROM source.{table} WHERE item = pair.their_item"
             row = connection.execute(
-                f"SELECT item_id FROM ({PAIRS}) AS pair WHERE EXISTS ("
-                f"SELECT {columns} FROM main.{table} WHERE item = pair.our_item EXCEPT "
-                f"SELECT {columns} FROM source.{table} WHERE item = pair.their_item)"
+                f"SELECT item_id FROM ({PAIRS}) AS pair WHERE "
+                f"EXISTS ({ours} EXCEPT {theirs}) OR EXISTS ({theirs} EXCEPT {ours})"
             ).fetchone()
             what = f"got other {table}"
     if row is not None:

@@ -63,18 +63,18 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True)
-class Restarted:
-    """The item is done anew, with less at a time: its masks so far do not count."""
-
-    item: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reached:
     """A window of a video is done, and all its masks were sent."""
 
     item: int
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The item is done anew, with less at a time: its masks so far do not count."""
+
+    item: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class LineView:
         _write_line(self._stream, failure_line(failure))
 
     def close(self) -> None:
-        if self._state:
+        if self._state and self._state.finished != self._drawn:
             self._draw(self._state)
 
     def summary(self, summary: Summary) -> None:

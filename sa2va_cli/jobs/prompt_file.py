@@ -87,6 +87,11 @@ def _parse_csv(text: str, where: str) -> tuple[Prompt, ...]:
         return tuple(parse_prompt(row[0]) for row in rows)
     sentence = heading.index("prompt")
     category = heading.index("category") if "category" in heading else sentence
+    if short := next((row for row in rows[1:] if len(row) <= max(sentence, category)), None):
+        raise UsageError(
+            f"{where} has a row without a prompt: {','.join(short)}.",
+            hint="give each row as many cells as the heading has",
+        )
     return tuple(
         Prompt(row[category].strip() or row[sentence].strip(), row[sentence].strip())
         for row in rows[1:]

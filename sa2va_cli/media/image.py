@@ -102,7 +102,7 @@ def _open(file: BinaryIO, path: str, max_pixels: int) -> ImageFile.ImageFile:
         raise MediaError(
             f"{printable(path)} has {image.width} x {image.height} pixels, more than the limit of "
             f"{max_pixels:,}.",
-            hint="make it smaller, or raise the limit",
+            hint="make it smaller, or raise the limit (--max-pixels)",
         )
     return image
 

@@ -57,8 +57,11 @@ def _read_line(line: str, where: str, base: str) -> GivenPath:
 
 
 def _read_prompt(value: Any, where: str) -> Prompt:
-    if isinstance(value, str) and value.strip():
-        return parse_prompt(value)
-    if isinstance(value, dict) and value.keys() == {"category", "text"}:
-        return Prompt(str(value["category"]), str(value["text"]))
+    prompt = Prompt("", "")
+    if isinstance(value, str):
+        prompt = parse_prompt(value)
+    elif isinstance(value, dict) and value.keys() == {"category", "text"}:
+        prompt = Prompt(str(value["category"]), str(value["text"]))
+    if prompt.text.strip():
+        return prompt
     raise UsageError(f"{where}: {value!r} is no prompt.", hint=_HINT)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sa2va_cli.errors import UsageError
+
 
 def glob_regex(pattern: str) -> str:
     """A glob as a regular expression for whole paths: * and ? stay within a folder, ** does not."""
@@ -47,6 +49,7 @@ class NameFilter:
 
     @classmethod
     def compile(cls, include: Sequence[str], exclude: Sequence[str]) -> "NameFilter":
+        """Raises UsageError for a glob that means nothing."""
         inside = [f"**/{pattern}**" for pattern in include if pattern.endswith("/")]
         files = [pattern for pattern in include if not pattern.endswith("/")]
         return cls(
@@ -81,4 +84,11 @@ def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
         glob_regex(pattern.lstrip("/")) if "/" in pattern else f"(?:.*/)?{glob_regex(pattern)}"
         for pattern in patterns
     ]
-    return re.compile("|".join(f"(?:{regex})" for regex in regexes), re.IGNORECASE | re.DOTALL)
+    try:
+        whole = "|".join(f"(?:{regex})" for regex in regexes)
+        return re.compile(whole, re.IGNORECASE | re.DOTALL)
+    except re.error as error:  # [z-a]
+        raise UsageError(
+            f"One of the globs {', '.join(patterns)} cannot be read: {error}.",
+            hint="write [a-z] for a range, [[] for the bracket itself",
+        ) from None

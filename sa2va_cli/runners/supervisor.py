@@ -39,7 +39,7 @@ EVENTS_A_ROUND = 256
 LEAVE_SECONDS = 10.0  # what the models are on at Ctrl-C may take so long
 
 OnDone = Callable[[int], None]
-AboutItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
+OfItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 
 
 class Supervisor:
@@ -151,7 +151,7 @@ class Supervisor:
         elif message.item in slot.in_work:
             self._take_item(slot, message)
 
-    def _take_item(self, slot: Slot, message: AboutItem) -> None:
+    def _take_item(self, slot: Slot, message: OfItem) -> None:
         item = message.item
         if isinstance(message, Begun):
             slot.begun.add(item)
@@ -160,10 +160,10 @@ class Supervisor:
             slot.state.doing, slot.state.frames = slot.in_work[item], message.frames
         elif isinstance(message, Masks):
             self._store.add_masks(item, message.masks)
-        elif isinstance(message, Restarted):
-            self._store.drop_rows(item)
         elif isinstance(message, Reached):
             self._store.reach(item, message.checkpoint)
+        elif isinstance(message, Restarted):
+            self._store.drop_rows(item)
         elif isinstance(message, Finished):
             self._store.add_masks(item, message.masks)
             self._store.finish(item, message.result)

@@ -16,7 +16,8 @@ def sa2va_help(*arguments: str) -> str:
     return run.stdout
 
 
-COMMANDS = ["", "annotate", "status", "export", "merge", "ask", "chat", "model", "model info"]
+COMMANDS = ["", "annotate", "status", "export", "merge", "ask", "chat", "bench", "model"]
+COMMANDS += ["model info"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

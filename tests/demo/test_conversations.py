@@ -12,8 +12,10 @@ from sa2va_cli.demo.conversations import (
     into_rows,
     pack,
     picture_prefix,
+    tokenizer,
 )
 from sa2va_cli.demo.learner import Learner
+from sa2va_cli.demo.lessons import ROOM, make_lesson
 from sa2va_cli.demo.questions import Exchange, ask
 from sa2va_cli.demo.scenes import make_scene
 from sa2va_cli.demo.speaking import read
@@ -85,3 +87,28 @@ def test_only_answers_are_learnt():
         answers = "".join(one.answer + "<|im_end|>" for one in row.exchanges)
         assert [label for label in row.labels if label >= 0] == encode(answers)
         assert len(row.segs) == answers.count("[SEG]")
+
+
+def test_words_about_a_thing_are_known_to_be_about_it():
+    facts = make_scene(2).facts
+    caption = ask(random.Random(2), "caption", facts)
+    row = into_rows(random.Random(0), [caption], {})[0]
+    told: dict[tuple[int, ...], list[int]] = {}
+    for place, _, things in row.told:
+        told.setdefault(things, []).append(row.ids[place + 1])
+    assert list(told) == list(caption.targets)
+    for things, next_words in told.items():
+        words = facts.words[facts.indices.index(things[0])]
+        assert tokenizer().decode(next_words).split()[-1] == words[-1]
+
+    color = ask(random.Random(2), "color", facts)
+    row = into_rows(random.Random(0), [color], {})[0]
+    assert {things for _, _, things in row.told} == {color.about}
+    refused = ask(random.Random(2), "absent", facts)
+    assert into_rows(random.Random(0), [refused], {})[0].told == []
+
+
+def test_pictures_get_as_many_questions_as_there_is_room_for():
+    lesson = make_lesson(range(4), 14, drawn=0)
+    lengths = (lesson.sequences.rows >= 0).sum(dim=1) - len(picture_prefix(1).ids)
+    assert (lengths <= ROOM).all() and (lengths > ROOM - 80).all()

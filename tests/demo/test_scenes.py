@@ -65,3 +65,11 @@ def test_things_move_and_hide():
         moved = moved or bool((clip.frames[0] != clip.frames[-1]).any())
         hidden = hidden or bool((areas == 0).any())
     assert moved and hidden
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_hiding_video_hides_something_and_shows_it_again(seed):
+    areas = make_clip(seed, 14, hurry=1.8, hiding=True).masks.sum(axis=(2, 3))
+    hidden = areas < 0.2 * areas[0]
+    back = ~hidden[-1] & hidden[PROMPTED:].any(axis=0) & ~hidden[:PROMPTED].any(axis=0)
+    assert back.any()

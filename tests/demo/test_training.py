@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -9,7 +10,7 @@ from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.seeing import Look
 from sa2va_cli.demo.speaking import Ground
-from sa2va_cli.demo.train import STAGES, Run, StageRun
+from sa2va_cli.demo.train import STAGES, Run, StageRun, rate_factor
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.tracker import Tracker
 
@@ -62,7 +63,7 @@ def test_a_stage_moves_its_own_weights_and_no_others():
 def test_pictures_and_videos_teach_the_whole_model():
     learner = Learner(fresh_model())
     stage = Ground()
-    for seeds in (range(4), range(16, 20)):  # a step of pictures, a step of videos
+    for seeds in (range(4), range(32, 36)):  # a step of pictures, a step of videos
         loss, measures = stage.loss(learner, stage.prepare(seeds))
         loss.backward()
         assert loss.isfinite()
@@ -90,6 +91,30 @@ def test_memory_learns_through_the_shipped_tracker():
     assert segmenter.memory_time_embedding.grad.abs().sum() > 0
     assert segmenter.pointer_projection.proj_in.weight.grad.abs().sum() > 0
     assert "tracked_iou" in measures
+
+
+def test_long_videos_teach_by_their_end_and_pictures_come_in_between():
+    learner = Learner(fresh_model()).requires_grad_(False)
+    stage = Track()
+    for named, _ in stage.groups(learner):
+        for _, parameter in named:
+            parameter.requires_grad_(True)
+    footage = stage.prepare(range(4, 6))
+    assert len(footage.masks) - footage.free < 10
+    loss, _ = stage.loss(learner, footage)
+    loss.backward()
+    assert learner.model.segmenter.memory_time_embedding.grad.abs().sum() > 0
+
+    loss, measures = stage.loss(learner, stage.prepare(range(12, 14)))
+    loss.backward()
+    assert len(measures["still_iou"]) > 8
+
+
+def test_the_rate_warms_up_stays_and_cools_down():
+    assert rate_factor(0, 0.0, 0.1) < 0.1
+    assert rate_factor(100, 0.4, 0.1) == 1.0
+    assert rate_factor(100, 0.6, 0.1) > rate_factor(100, 0.8, 0.1) > 0.1
+    assert rate_factor(100, 1.0, 0.1) == pytest.approx(0.1)
 
 
 @torch.inference_mode()

@@ -190,6 +190,13 @@ def test_items_are_ordered_by_score(page):
     assert "bad.jpg" not in shown(page)
 
 
+def test_enter_presses_the_button_that_has_the_focus(page):
+    chip = page.find_element(By.CSS_SELECTOR, "[data-state='failed']")
+    chip.send_keys(Keys.ENTER)
+    assert shown(page) == ["bad.jpg"]
+    assert not page.find_element(By.ID, "detail").is_displayed()
+
+
 def test_the_keyboard_is_enough(page):
     keys = page.find_element(By.TAG_NAME, "body")
     keys.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
@@ -201,6 +208,25 @@ def test_the_keyboard_is_enough(page):
     wait_for(lambda: not dialog.is_displayed())
     keys.send_keys("/")
     assert page.switch_to.active_element.get_attribute("id") == "search"
+
+
+@pytest.mark.parametrize("width", [1300, 460])
+def test_a_picture_is_as_large_as_its_place_lets_it_be(page, browser, tmp_path, width):
+    sides = (
+        "const s = document.getElementById('stage').getBoundingClientRect();"
+        "const f = document.querySelector('.frame').getBoundingClientRect();"
+        "return [s.width - f.width, s.height - f.height];"
+    )
+    page.set_window_size(width, 900)
+    try:
+        open_page(browser, tmp_path / "out", "#2")
+        assert -1 <= min(page.execute_script(sides)) <= 1
+        page.find_element(By.ID, "mask-1").click()
+        page.set_window_size(width + 200, 700)
+        wait_for(lambda: -1 <= min(page.execute_script(sides)) <= 1)
+        assert not page.find_element(By.ID, "mask-1").is_selected(), "resizing changes no choice"
+    finally:
+        page.set_window_size(1300, 900)
 
 
 def test_it_is_light_or_dark(page):

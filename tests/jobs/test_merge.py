@@ -1,4 +1,6 @@
 import json
+import shutil
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -61,6 +63,17 @@ def test_jobs_that_disagree_about_a_file_are_not_merged(shards, tmp_path):
     run_job(replace(shards, output=tmp_path / "later"))
     with pytest.raises(JobError, match=r"00000\.png was another file in .*later"):
         merge_jobs([tmp_path / "whole", tmp_path / "later"], tmp_path / "all")
+
+
+@pytest.mark.parametrize("first", ["whole", "more"])
+def test_a_part_with_more_objects_disagrees_whichever_comes_first(shards, tmp_path, first):
+    shutil.copytree(tmp_path / "whole", tmp_path / "more")
+    with sqlite3.connect(tmp_path / "more" / "job.sqlite") as store:
+        store.execute("INSERT INTO objects VALUES (1, 99, 0, 'car', 'the red car', 0.5)")
+    store.close()
+    folders = sorted([tmp_path / "whole", tmp_path / "more"], key=lambda path: path.name != first)
+    with pytest.raises(JobError, match="got other objects"):
+        merge_jobs(folders, tmp_path / "all")
 
 
 def test_jobs_with_other_settings_are_not_merged(shards, tmp_path):

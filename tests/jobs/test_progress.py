@@ -61,6 +61,8 @@ def test_lines_of_a_log_tell_how_far_it_is():
     view.update(STATE)
     view.close()
     assert re.search(r"70%\|.*\| 7/10 .*2 failed", stream.getvalue())
+    view.close()
+    assert stream.getvalue().count("7/10") == 1, "what was told is not told again"
 
 
 def test_a_summary_says_what_to_do_next():

@@ -35,6 +35,7 @@ def test_prompts_are_read_from_any_of_these(tmp_path, name, text):
         ("p.json", "3", "which is no prompt"),
         ("p.yaml", "car: {a: b}", "which is no sentence"),
         ("p.csv", "a,b\nc,d\n", "no column `prompt`"),
+        ("p.csv", "category,prompt\ncar\n", "a row without a prompt: car"),
     ],
 )
 def test_what_holds_no_prompts_is_refused(tmp_path, name, text, message):

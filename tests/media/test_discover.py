@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.errors import UsageError
 from sa2va_cli.media.discover import DiscoverOptions, GivenPath, discover
 from sa2va_cli.media.item import printable
 
@@ -190,6 +191,12 @@ def run_as_nobody(folder):
             parent.chmod(0o755)
     command = [sys.executable, "-c", code, str(folder)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_a_glob_that_means_nothing_is_a_usage_error(tmp_path, option):
+    with pytest.raises(UsageError, match=r"\[z-a\]"):
+        find(tmp_path, **{option: ("[z-a]*.png",)})
 
 
 def test_include_and_exclude(make_image, tmp_path):

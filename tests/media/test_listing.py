@@ -52,6 +52,8 @@ def test_a_manifest_gives_each_file_its_prompts(tmp_path, make_image):
         ('{"path": "a.png", "prompt": "x"}', "line 2: unknown key 'prompt'"),
         ('{"path": "a.png", "prompts": "x"}', "line 2: prompts is no list"),
         ('{"path": "a.png", "prompts": [1]}', "line 2: 1 is no prompt"),
+        ('{"path": "a.png", "prompts": ["car="]}', "line 2: 'car=' is no prompt"),
+        ('{"path": "a.png", "prompts": [{"category": "x", "text": " "}]}', "is no prompt"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, complaint):

@@ -69,7 +69,7 @@ def test_what_is_said_at_each_window_is_stored_and_exported(tmp_path):
         (window, prompt, window * WINDOW) for window in range(3) for prompt in range(2)
     ]
     assert [o.obj_id for o in video.objects] == [1, 2, 3, 4]
-    assert [answer.text for answer in video.answers] == ["Sure, ."] * 2, "each text once"
+    assert [answer.text for answer in video.answers] == ["Sure."] * 2, "each text once"
     assert video.frames == (FrameRun(0, 1, 25),)
     with StoreReader(tmp_path / "out") as reader:
         formats = ["answers", "youtube-vis", "jsonl", "davis", "ref-vos"]

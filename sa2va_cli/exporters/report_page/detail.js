@@ -21,8 +21,8 @@ function openDetail() {
   byId("objects").replaceChildren(...objectRows(item));
   byId("answers").replaceChildren(...answerRows(item));
   byId("notes").replaceChildren(...noteRows(item));
+  if (!byId("detail").open) byId("detail").showModal(); // from now on the stage has a size
   byId("stage").replaceChildren(...stage(item));
-  if (!byId("detail").open) byId("detail").showModal();
   history.replaceState(null, "", `#${item.index}`);
   markCurrent();
 }
@@ -58,8 +58,7 @@ function stage(item) {
 }
 
 function fitFrame(frame, item) {
-  const box = byId("stage").getBoundingClientRect();
-  const room = { width: box.width || innerWidth * 0.96 - 360, height: box.height || innerHeight * 0.94 };
+  const room = byId("stage").getBoundingClientRect();
   const scale = Math.min(room.width / item.width, room.height / item.height, 8);
   frame.style.width = `${Math.round(item.width * scale)}px`;
   frame.style.height = `${Math.round(item.height * scale)}px`;
@@ -252,6 +251,7 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
   const typing = ["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "checkbox";
   if (typing && event.key !== "Escape") return;
+  if (event.target.tagName === "BUTTON" && event.key === "Enter") return; // it presses the button
   const action = byId("detail").open ? DETAIL_KEYS[event.key] : GRID_KEYS[event.key];
   if (typing) {
     byId("viewport").focus();
@@ -301,7 +301,11 @@ byId("viewport").addEventListener("scroll", () => {
   waiting = true;
   requestAnimationFrame(() => { waiting = false; render(); });
 });
-addEventListener("resize", () => { layOut(); if (view.item && byId("detail").open) openDetail(); });
+addEventListener("resize", () => {
+  layOut();
+  const frame = document.querySelector("#stage .frame");
+  if (frame && byId("detail").open) fitFrame(frame, view.item);
+});
 addEventListener("keydown", onKey);
 byId("detail").addEventListener("close", () => {
   byId("stage").replaceChildren(); // stops a video

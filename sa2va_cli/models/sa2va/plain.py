@@ -68,7 +68,10 @@ class PlainEngine:
         Raises UsageError for key frames that are not the first ones, and for the mode sa2va-i.
         """
         if options.key_sampling != "first" or options.mode == "sa2va-i" or self._two_decoders:
-            raise _not_published()
+            raise UsageError(
+                "The plain engine knows the published inference only.",
+                hint="leave out --key-sampling and --video-mode, or use --engine fast",
+            )
         pictures = [as_rgb(frame) for frame in frames]
         answers, tracks = [], []
         for question in questions:
@@ -88,7 +91,10 @@ class PlainEngine:
         state: bytes = b"",
     ) -> Iterator[WindowLook | TrackedMasks]:
         """Raises UsageError: the reference has no windows."""
-        raise _not_published()
+        raise UsageError(
+            "The plain engine looks at a video once, and at every frame.",
+            hint="leave out --window and --track-all, or use --engine fast",
+        )
 
     @property
     def _two_decoders(self) -> bool:
@@ -155,13 +161,6 @@ class PlainEngine:
         width = prompt.embeddings.shape[1]
         stacked = torch.stack(seg_states) if seg_states else prompt.embeddings.new_zeros(0, width)
         return GeneratedAnswer(ids, stacked, tuple(seg_probabilities))
-
-
-def _not_published() -> UsageError:
-    return UsageError(
-        "The plain engine knows the published inference only.",
-        hint="leave out --window, --key-sampling and --video-mode, or use --engine fast",
-    )
 
 
 def _side_by_side(objects: Sequence[FrameMasks]) -> FrameMasks:

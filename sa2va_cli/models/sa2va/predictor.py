@@ -244,12 +244,8 @@ class Sa2VA:
         """
         options = self._video_options(options)
         windows = plan_windows(footage.sampled, len(footage), options)
-
-        def look(pictures: list[Image.Image]) -> tuple[list[Answer], Tensor]:
-            return self._ask(questions, self.steps.see_video(pictures))
-
         eyes = Eyes(
-            look=look,
+            look=lambda pictures: self._ask(questions, self.steps.see_video(pictures)),
             encode=lambda picture: self.steps.features(picture, video=True),
             finish=self._tracked_masks,
             segmenter=self.model.segmenter,
