@@ -112,7 +112,7 @@ class Track:
         segmenter = parameters_of(learner.model.segmenter)
         memory = [pair for pair in segmenter if is_video_only(pair[0])]
         decoder = [pair for pair in segmenter if pair[0].startswith("mask_decoder")]
-        return [(memory, 1.0), (decoder, 0.25)]
+        return [(memory, 1.0), (decoder, 0.12)]
 
     def loss(self, learner: Learner, batch: Footage | Lesson) -> tuple[Tensor, Measures]:
         if isinstance(batch, Footage):

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from sa2va_cli.demo.evaluate import GOALS, score_images, score_videos
+from sa2va_cli.demo.motion import make_clip
+from sa2va_cli.demo.phrases import KNOWN_STRANGERS, REFUSAL, full_name
 from sa2va_cli.demo.scenes import HELD_OUT_SEED, make_scene
 from sa2va_cli.demo.scores import Scores
+from sa2va_cli.demo.tokenizer import world_words
+from sa2va_cli.masks import mask_iou
 from sa2va_cli.models.sa2va.hub import demo_folder
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.results import Question
@@ -55,12 +59,35 @@ def test_the_demo_model_follows_things_through_a_video(model):
     assert scores.mean("video J") >= LEAST_VIDEO_J
 
 
-def test_a_word_it_never_saw_gets_an_answer(model):
+def test_a_word_it_never_saw_is_not_found(model):
     scene = make_scene(HELD_OUT_SEED)
-    texts = ["the zyzzyva", "the giraffe", "der rote Kreis", "🙂", "the quick brown fox jumps"]
+    texts = ["the zyzzyva", "the red giraffe", "der rote Kreis", "🙂", "the quick brown fox jumps"]
+    assert not {"zyzzyva", "giraffe", "rote", "quick"} & {*KNOWN_STRANGERS, *world_words()}
     questions = [Question(f"<image>\n Please segment {text} in this image.") for text in texts]
     for said in model.answer_image(scene.image, questions):
-        assert said.text.endswith("<|im_end|>")
+        assert said.text == f"{REFUSAL}<|im_end|>"
+        assert not said.frames
+
+
+def test_it_reads_five_frames_of_a_video(model):
+    clip = make_clip(HELD_OUT_SEED + 1, 6)
+    present = full_name(clip.facts.words[clip.in_view[0]]).removeprefix("a ")
+    questions = [
+        Question(f"<image>\nPlease segment {phrase}.")
+        for phrase in (f"the {present}", "the zyzzyva")
+    ]
+    found = model.answer_video(list(clip.frames), questions)
+    assert [answer.text for answer in found.answers] == [
+        "Sure, [SEG].<|im_end|>",
+        f"{REFUSAL}<|im_end|>",
+    ]
+    drawn = [frame.masks for frame in found]
+    assert [len(masks) for masks in drawn] == [1] * 6
+    overlaps = [
+        mask_iou(masks[0], truth[clip.in_view[0]])
+        for masks, truth in zip(drawn[:5], clip.masks, strict=False)
+    ]
+    assert np.mean(overlaps) > 0.6
 
 
 def test_a_second_turn_is_answered(model):
