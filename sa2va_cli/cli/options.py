@@ -210,7 +210,7 @@ Engine = Annotated[
 ]  # fmt: skip
 Compile = Annotated[
     Flag,
-    _option(MODEL, "Compile the networks of fixed shape: a slow start, then faster.", "--compile"),
+    _option(MODEL, "Compile the networks of fixed shape (experimental).", "--compile"),
 ]
 BatchSize = Annotated[
     Text,

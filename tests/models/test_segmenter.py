@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from sa2va_cli.models.sa2va import segmenter
 from sa2va_cli.models.sa2va.segmenter import full_size_masks
+from sa2va_cli.models.sa2va.steps import bits_to_host
 
 
 def test_masks_resized_a_few_at_a_time_are_the_same(monkeypatch):
@@ -18,3 +20,11 @@ def test_the_threshold_is_that_of_a_float32_sigmoid():
     logits = torch.full((1, 16, 16), 1e-8)
     assert not full_size_masks(logits, 16, 16, 16).any()
     assert full_size_masks(logits * 100, 16, 16, 16).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (1, 1, 1), (3, 5, 7), (2, 8, 16), (1, 0, 3)])
+def test_masks_travel_as_bits_and_arrive_as_they_were(shape):
+    masks = torch.rand(shape) > 0.5
+    arrived = bits_to_host(masks)
+    assert arrived.dtype == bool and arrived.shape == shape
+    assert (arrived == masks.numpy()).all()

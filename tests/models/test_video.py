@@ -184,3 +184,14 @@ def test_sam2_weights_give_a_plain_checkpoint_the_second_decoder(
     for wrong in (tmp_path / "nothing", plain / "model.safetensors"):
         with pytest.raises(CheckpointError):
             Sa2VA.from_pretrained(str(plain), device="cpu", sam2_weights=wrong)
+
+
+def test_objects_tracked_at_once_are_as_if_tracked_alone(golden_model):
+    texts = ("the moving square", "the red circle", "every person")
+    questions = [Question(f"<image>Please segment {text}.") for text in texts]
+    together = list(golden_model.answer_video(clip(9), questions))
+    for number, question in enumerate(questions):
+        alone = golden_model.answer_video(clip(9), [question])
+        for frame, own in zip(together, alone, strict=True):
+            ours, theirs = frame.masks[number], own.masks[0]
+            assert (ours & theirs).sum() >= 0.999 * (ours | theirs).sum()

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from sa2va_cli.models.sa2va.checkpoint import with_attention
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
@@ -108,7 +110,7 @@ class Steps:
         )
         return FrameMasks(
             frame_idx=frame_idx,
-            masks=masks.cpu().numpy(),
+            masks=bits_to_host(masks) if masks.is_cuda else masks.numpy(),
             scores=decoded.scores.cpu().numpy(),
             object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
         )
@@ -121,6 +123,17 @@ class Steps:
         return torch.cat(
             [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
         )
+
+
+def bits_to_host(masks: Tensor) -> np.ndarray:
+    """Bool of any shape, the same in host memory; eight pixels travel as one byte."""
+    pixels = masks.flatten().to(torch.uint8)
+    missing = -len(pixels) % 8
+    eights = F.pad(pixels, (0, missing)).view(-1, 8)
+    places = torch.arange(7, -1, -1, dtype=torch.uint8, device=masks.device)
+    packed = (eights << places).sum(dim=1, dtype=torch.uint8).cpu().numpy()
+    bits = np.unpackbits(packed, count=len(pixels))
+    return bits.view(bool).reshape(tuple(masks.shape))
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
