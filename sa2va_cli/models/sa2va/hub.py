@@ -26,9 +26,21 @@ def locate(name_or_path: str, revision: str | None, *, local_files_only: bool) -
     HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Only weights, config and
     tokenizer files are ever downloaded. Raises CheckpointError if there is nothing to load.
     """
+    folder = local_folder(name_or_path)
+    if folder is not None:
+        return Source(folder, fingerprint(folder))
+    folder = download(name_or_path, revision, local_files_only=local_files_only)
+    return Source(folder, folder.name)  # the snapshot's folder is named after the commit
+
+
+def local_folder(name_or_path: str) -> Path | None:
+    """The folder of a checkpoint that is here; None if it is a name on the hub.
+
+    Raises CheckpointError for what is neither.
+    """
     folder = demo_folder() if name_or_path == DEMO else Path(name_or_path).expanduser()
     if folder.is_dir():
-        return Source(folder, fingerprint(folder))
+        return folder
     if folder.exists():
         raise CheckpointError(
             f"{name_or_path} is a file, not a checkpoint folder.",
@@ -39,8 +51,7 @@ def locate(name_or_path: str, revision: str | None, *, local_files_only: bool) -
             f"No model folder {name_or_path}.",
             hint="give an existing folder, a hub name such as ByteDance/Sa2VA-4B, or 'demo'",
         )
-    folder = download(name_or_path, revision, local_files_only=local_files_only)
-    return Source(folder, folder.name)  # the snapshot's folder is named after the commit
+    return None
 
 
 def demo_folder() -> Path:
@@ -84,9 +95,7 @@ def download(
 
 
 def config_folder(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Path:
-    """A folder with at least config.json: all of a local checkpoint, one file of a hub model."""
-    if Path(name_or_path).expanduser().exists() or not looks_like_hub_name(name_or_path):
-        return locate(name_or_path, revision, local_files_only=local_files_only).folder
-    return download(
+    """A folder with at least config.json: a local one as it is, of a hub model this file only."""
+    return local_folder(name_or_path) or download(
         name_or_path, revision, local_files_only=local_files_only, patterns=("config.json",)
     )

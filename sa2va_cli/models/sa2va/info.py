@@ -9,9 +9,9 @@ from torch import nn
 from sa2va_cli.errors import CheckpointError
 from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
-from sa2va_cli.models.sa2va.hub import config_folder
+from sa2va_cli.models.sa2va.hub import DEMO, config_folder
 from sa2va_cli.models.sa2va.model import meta_model
-from sa2va_cli.models.sa2va.published import LICENCES
+from sa2va_cli.models.sa2va.published import DEMO_LICENCE, LICENCES
 
 PARTS = ("vision_encoder", "projector", "language_model", "seg_bridge", "segmenter")
 
@@ -41,8 +41,8 @@ class ModelInfo:
             "model": self.name,
             "architecture": self.architecture,
             "vision tower": f"InternViT, {vision.num_layers} layers x {vision.hidden_size}, "
-            f"tiles of {vision.image_size} px, {vision.tokens_per_tile} tokens a tile, "
-            f"up to {self.config.max_tiles} tiles",
+            f"{vision.tokens_per_tile} tokens a tile of {vision.image_size} px, "
+            f"max_tiles {self.config.max_tiles}",
             "language model": f"{language.architecture}, {language.num_layers} layers x "
             f"{language.hidden_size}, vocabulary {language.vocab_size:,}",
             "segmenter": f"SAM 2.0, Hiera {'-'.join(str(n) for n in segmenter.stages)} x "
@@ -69,7 +69,7 @@ def model_info(name_or_path: str, revision: str | None, *, local_files_only: boo
         parameters={**counts, "total": sum(counts.values())},
         stored=_stored(folder),
         config=config,
-        licences=LICENCES,
+        licences=LICENCES | DEMO_LICENCE if name_or_path == DEMO else LICENCES,
     )
 
 

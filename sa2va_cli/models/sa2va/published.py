@@ -19,6 +19,7 @@ LICENCES: dict[str, str] = {
     "code": "Apache-2.0",
     "weights": "stated on the model's hub page; those of InternVL, Qwen2.5 and SAM 2 apply too",
 }
+DEMO_LICENCE = {"weights": "Apache-2.0, like the code: trained from nothing by this project"}
 
 
 def published_config(name: str) -> Sa2vaConfig:
