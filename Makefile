@@ -39,8 +39,9 @@ format: setup  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One process of one thread for each core: threads that wait for each other are slower.
 test: setup  ## the tests that CI runs
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 test-slow: setup  ## the long ones: kill tests, throughput, quality
 	$(BIN)/python -m pytest -m slow

@@ -17,10 +17,10 @@ def slow_down():
 
     step = Generator._step
 
-    def slow_step(*arguments):
+    def slow_step(*arguments, **options):
         if SLOW.exists():
             time.sleep(SECONDS)
-        step(*arguments)
+        step(*arguments, **options)
 
     Generator._step = slow_step
 
