@@ -115,7 +115,7 @@ class Bench:
             # Libraries warm up, and the fast engine learns what this model usually says.
             _answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
         for done in range(repeat):
-            if work.kind == "caption":  # no caption comes twice: nothing may be known of it
+            if work.kind == "caption":  # no caption comes twice: only others may be known
                 engines = {name: make(work) for name, make in self._engines.items()}
             try:
                 turn = {name: self._run(engine, ready) for name, engine in engines.items()}
