@@ -13,15 +13,22 @@ from torch import Tensor
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.conversations import Sequences, into_rows, pack, seg_places
-from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
 from sa2va_cli.demo.lessons import Lesson, make_lesson, video_exchanges
 from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
 from sa2va_cli.demo.questions import Exchange
+from sa2va_cli.demo.recalling import Album, Recall
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.speaking import draw, project, read, see, understand
 from sa2va_cli.demo.targets import sam_pixels, soft_mask, vision_pixels
-from sa2va_cli.demo.watching import Watching, frame_loss, is_visible, remembering_loss
-from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.demo.watching import (
+    Watching,
+    decoder_and_memory,
+    frame_loss,
+    frames_at,
+    is_visible,
+    remembering_loss,
+)
 from sa2va_cli.models.sa2va.tracker import Tracker
 
 
@@ -45,23 +52,20 @@ class Take:
     length: int
     free: int  # frames that are only followed
     hurry: tuple[float, float]  # least and most
-    skip: tuple[int, int] = (1, 1)
 
 
 # In short videos the whole way from the prompted frames on teaches; in long ones the end, after
-# what has gone well or wrong before. Where time jumps, only how a thing looks tells which one it
-# is: that is what finds it again when it has been hidden.
+# what has gone well or wrong before.
 SHORT = Take(12, 0, (1.4, 2.6))
 LONG = Take(22, 15, (0.8, 1.5))
-JUMPING = Take(10, 0, (0.8, 2.0), (3, 8))
-KINDS = (SHORT, LONG, None, JUMPING, LONG, None)  # in turns; None: pictures
+# Single pictures come in between, so that the decoder forgets nothing about them, and the lesson of
+# the stage before: a thing that was lost is still to be found.
+PICTURES, RECALL = "pictures", "recall"
+KINDS = (SHORT, RECALL, PICTURES, LONG, RECALL, SHORT, PICTURES, LONG)  # in turns
 
 
 class Track:
-    """Eyes and language stay as they are; memory learns, and the mask decoder a little.
-
-    Single pictures come in between, so that the decoder forgets nothing about them.
-    """
+    """Eyes and language stay as they are; memory learns, and the mask decoder a little."""
 
     name = "track"
     pictures = 12_000
@@ -70,11 +74,15 @@ class Track:
     objects = 3  # a video
     images = 4  # in place of each video
 
-    def prepare(self, seeds: Sequence[int]) -> Footage | Lesson:
+    recall = Recall()
+
+    def prepare(self, seeds: Sequence[int]) -> Footage | Lesson | Album:
         rng = random.Random(seeds[0])
         # Neighbours are alike, so that two workers do not wait for each other.
         kind = KINDS[seeds[0] // (2 * self.batch) % len(KINDS)]
-        if kind is None:
+        if kind == RECALL:
+            return self.recall.prepare(seeds)
+        if not isinstance(kind, Take):
             first = self.images * seeds[0]
             return make_lesson(range(first, first + self.images * self.batch), 5, drawn=4)
         videos = [self._video(rng, kind) for _ in seeds]
@@ -103,8 +111,8 @@ class Track:
         """One with something to segment in it, and mostly one in which that hides."""
         while True:
             hiding = rng.random() < 0.75
-            seed, hurry, skip = rng.randrange(HELD_OUT_SEED), rng.uniform(*kind.hurry), kind.skip
-            clip = make_clip(seed, kind.length, hurry, hiding, rng.randint(*skip))
+            seed, hurry = rng.randrange(HELD_OUT_SEED), rng.uniform(*kind.hurry)
+            clip = make_clip(seed, kind.length, hurry, hiding)
             found = video_exchanges(rng, clip, 16)
             different = {one.targets[0]: one for one in found if one.targets}
             exchanges = sorted(different.values(), key=lambda one: -hides(clip, one.targets[0]))
@@ -112,11 +120,13 @@ class Track:
                 return clip, exchanges[: self.objects]
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner)
+        return decoder_and_memory(learner, 0.35)  # at the full rate it unlearns what it recalls
 
-    def loss(self, learner: Learner, batch: Footage | Lesson) -> tuple[Tensor, Measures]:
+    def loss(self, learner: Learner, batch: Footage | Lesson | Album) -> tuple[Tensor, Measures]:
         if isinstance(batch, Footage):
             return self._follow(learner, batch)
+        if isinstance(batch, Album):
+            return self.recall.loss(learner, batch)
         with torch.no_grad():
             understood = understand(learner, batch, see(learner, batch.pixel_values))
         loss, ious = draw(learner, batch, understood)
@@ -153,14 +163,6 @@ class Track:
         return loss / (length - batch.free), measures
 
 
-def decoder_and_memory(learner: Learner) -> list[tuple[NamedParameters, float]]:
-    """What learns to remember, each with its share of the rate."""
-    segmenter = parameters_of(learner.model.segmenter)
-    memory = [pair for pair in segmenter if is_video_only(pair[0])]
-    decoder = [pair for pair in segmenter if pair[0].startswith("mask_decoder")]
-    return [(memory + parameters_of(learner.heads.remembered), 1.0), (decoder, 0.3)]
-
-
 def hides(clip: Clip, things: tuple[int, ...]) -> bool:
     """Whether they disappear, wholly or nearly, and come back."""
     areas = clip.masks[:, list(things)].sum(axis=(1, 2, 3))
@@ -175,10 +177,3 @@ def read_prompts(learner: Learner, batch: Footage) -> Tensor:
     states = read(learner, batch.sequences, visual.unflatten(0, (count, -1)).flatten(1, 2))
     prompts: Tensor = learner.model.seg_bridge(states[batch.videos, batch.tokens])
     return prompts
-
-
-def frames_at(features: FrameFeatures, time: int, length: int) -> FrameFeatures:
-    """One frame of each video."""
-    return FrameFeatures(
-        features.coarse[time::length], features.middle[time::length], features.fine[time::length]
-    )

@@ -12,16 +12,24 @@ import torch
 from torch import Tensor
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
-from sa2va_cli.demo.following import decoder_and_memory, frames_at
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
 from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.targets import box_of, sam_pixels, soft_mask, value_indices
-from sa2va_cli.demo.watching import Watching, frame_loss, is_visible, remembering_loss
+from sa2va_cli.demo.watching import (
+    Watching,
+    decoder_and_memory,
+    frame_loss,
+    frames_at,
+    is_visible,
+    remembering_loss,
+)
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks
 from sa2va_cli.models.sa2va.tracker import Bank, Tracker
 
 FRAMES = 8
+MOST_FIRST = 3  # frames that memory holds as prompted ones
+LOST = 0.3  # of the things: a tracker that was wrong, or saw none of a thing, must find it again
 ASKED = range(PROMPTED, FRAMES)
 SURE = 40.0  # the difference of logits between inside and outside of a mask that is known
 
@@ -35,6 +43,7 @@ class Album:
     boxes: Tensor  # (N, 4) in the first frame
     values: Tensor  # (N, 4) attributes
     masks: Tensor  # (FRAMES, N, side, side)
+    lost: Tensor  # (N,) bool: after the first frames memory holds nothing of the thing
     remembered: tuple[tuple[int, int], ...]  # for each asked frame: of the first and newest frames
 
 
@@ -63,11 +72,12 @@ class Recall:
             torch.from_numpy(
                 np.stack([_masks(clips[video], thing) for video, thing in things], axis=1)
             ),
-            tuple((rng.randint(1, 3), rng.choice((0, 1, 2, 4))) for _ in ASKED),
+            torch.tensor([rng.random() < LOST for _ in things]),
+            tuple((rng.randint(1, MOST_FIRST), rng.choice((0, 1, 2, 4))) for _ in ASKED),
         )
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner)
+        return decoder_and_memory(learner, 1.0)
 
     def loss(self, learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
         if not learner.has_teacher:
@@ -87,7 +97,10 @@ class Recall:
         first = watching.decode_prompts(frames[0], prompts)
         known = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
         for time in range(FRAMES - 1):
-            known.condition(time, frames[time], told(watching, first, batch.masks[time]))
+            masks = batch.masks[time]
+            if time >= MOST_FIRST:
+                masks = masks.masked_fill(batch.lost[:, None, None], 0)
+            known.condition(time, frames[time], told(watching, first, masks))
         bank = known.bank().conditioning
         never = torch.zeros_like(has_box)
         loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never)

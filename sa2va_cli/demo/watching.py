@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sa2va_cli.demo.candidates import Candidates, decode, prompted
-from sa2va_cli.demo.learner import Learner, Measures
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.losses import mask_loss
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
@@ -55,6 +55,21 @@ class Watching:
         )
 
 
+def decoder_and_memory(learner: Learner, share: float) -> list[tuple[NamedParameters, float]]:
+    """What learns to remember, each with its part of that share of the rate."""
+    segmenter = parameters_of(learner.model.segmenter)
+    memory = [pair for pair in segmenter if is_video_only(pair[0])]
+    decoder = [pair for pair in segmenter if pair[0].startswith("mask_decoder")]
+    return [(memory + parameters_of(learner.heads.remembered), share), (decoder, 0.3 * share)]
+
+
+def frames_at(features: FrameFeatures, time: int, length: int) -> FrameFeatures:
+    """One frame of each video."""
+    return FrameFeatures(
+        features.coarse[time::length], features.middle[time::length], features.fine[time::length]
+    )
+
+
 def is_visible(masks: Tensor) -> Tensor:
     """(N, side, side) -> (N,) bool."""
     return masks.flatten(1).sum(dim=1) > VISIBLE
@@ -82,14 +97,16 @@ def frame_loss(
     loss = 0.5 * F.binary_cross_entropy_with_logits(drawn.object_logits, visible.float())
     known = ((drawn.object_logits > 0) == visible).float()
     measures: Measures = {f"{name}_seen": known.tolist()}
+    seen = visible.float().mean()
     if visible.any():
         part, ious = mask_loss(drawn.mask_logits[visible], drawn.ious[visible], masks[visible])
-        loss = loss + part
+        loss = loss + seen * part
         measures[f"{name}_iou"] = ious.tolist()
         measures["back_iou"] = ious[was_hidden[visible]].tolist()
     if not visible.all():
         hidden = drawn.mask_logits[~visible]
         area = (hidden.sigmoid() ** 2).sum(dim=(2, 3))
-        loss = loss + 5 * F.softplus(hidden).mean() + (area / (area + 1)).mean()  # dice of nothing
+        part = 5 * F.softplus(hidden).mean() + (area / (area + 1)).mean()  # dice of nothing
+        loss = loss + (1 - seen) * part
         measures[f"{name}_empty"] = ((hidden[:, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
     return loss, measures

@@ -7,7 +7,7 @@ from torch import nn
 from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
-from sa2va_cli.demo.following import KINDS, LONG, Track
+from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track
 from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.recalling import Recall
@@ -130,7 +130,7 @@ def test_long_videos_teach_by_their_end_and_pictures_come_in_between():
     for named, _ in stage.groups(learner):
         for _, parameter in named:
             parameter.requires_grad_(True)
-    long, still = (2 * stage.batch * KINDS.index(kind) for kind in (LONG, None))
+    long, still = (2 * stage.batch * KINDS.index(kind) for kind in (LONG, PICTURES))
     footage = stage.prepare(range(long, long + 2))
     assert len(footage.masks) - footage.free < 10
     loss, _ = stage.loss(learner, footage)
