@@ -69,8 +69,11 @@ def plan_text(prepared: Prepared, plan: Plan) -> str:
         (plan.problems, "cannot be used"),
         (prepared.found.skipped, "other files, not looked at"),
     )
-    lines = [f"{plan.todo} items to do with {len(prepared.devices)} workers on "]
-    lines[0] += ", ".join(dict.fromkeys(prepared.devices)) + f", into {prepared.job_dir}"
+    items = f"{plan.todo} item{'' if plan.todo == 1 else 's'} to do"
+    count = len(prepared.devices)
+    devices = ", ".join(dict.fromkeys(prepared.devices))
+    workers = f"{count} worker{'' if count == 1 else 's'} on {devices}"
+    lines = [f"{items} with {workers}, into {prepared.job_dir}"]
     lines += [f"{count:>9} {what}" for count, what in rows if count]
     lines += [
         f"          {problem.path}: {problem.reason}" for problem in prepared.found.problems[:10]

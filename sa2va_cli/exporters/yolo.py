@@ -23,7 +23,6 @@ from sa2va_cli.exporters.polygons import joined_polygon
 from sa2va_cli.masks import Rle, decode_rle
 from sa2va_cli.results import ItemResult, ResultReader
 
-
 # Readers find labels by putting "labels" in place of the last "images" of a picture's path
 # (https://docs.ultralytics.com/datasets/segment/): no other folder may have that name.
 IMAGES, ESCAPED_IMAGES = "images", "%69mages"
