@@ -100,8 +100,7 @@ def ctrl_c_ends_the_answer_and_not_the_session(terminal, tmp_path):
     assert "[1]" not in part
     (tmp_path / "slow").unlink()
     terminal.expect("> ")
-    terminal.type(CTRL_C)
-    terminal.expect("Ctrl-D or /quit ends the session.")
+    terminal.interrupt("Ctrl-D or /quit ends the session.")
     terminal.expect("> ")
 
 
