@@ -97,6 +97,15 @@ def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, num
     assert len(results(tmp_path / "out")) == 24
 
 
+def test_under_nohup_a_run_outlives_its_terminal(tmp_path, pictures):
+    run = start_annotate(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for(lambda: in_work(tmp_path / "out"))
+    os.killpg(run.pid, signal.SIGHUP)
+    stderr = run.communicate(timeout=120)[1]
+    assert run.returncode == 0, stderr
+    assert len(results(tmp_path / "out")) == 4
+
+
 def test_the_second_ctrl_c_leaves_at_once(tmp_path):
     write_pictures(tmp_path / "in", 4)
     run = start_annotate(tmp_path, "--json-log", seconds=60)
