@@ -14,7 +14,7 @@ from sa2va_cli.config import JobConfig
 from sa2va_cli.exporters import ExportOptions, export_options, export_results
 from sa2va_cli.exporters.base import Exported
 from sa2va_cli.jobs.plan import Plan
-from sa2va_cli.jobs.progress import make_view
+from sa2va_cli.jobs.progress import make_view, visible
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.jobs.watch import RunState, Summary, View
 from sa2va_cli.runners.job import Prepared, look_ahead, prepare, run
@@ -78,7 +78,7 @@ def plan_text(prepared: Prepared, plan: Plan) -> str:
     lines += [
         f"          {problem.path}: {problem.reason}" for problem in prepared.found.problems[:10]
     ]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _run(prepared: Prepared, view: View, services: Services, options: ExportOptions) -> RunState:

@@ -217,6 +217,14 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_shows_names_that_are_no_text_and_gives_the_terminal_no_orders(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "\x1b[31mcaf\udce9.jpg").touch()
+    run = annotate(tmp_path, "--dry-run", env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert run.returncode == 0, run.stderr
+    assert "/in/\ufffd[31mcaf\ufffd.jpg: it is empty" in run.stdout
+
+
 def test_other_settings_on_the_same_folder_are_refused(tmp_path, pictures):
     annotate(tmp_path)
     run = annotate(tmp_path, "-p", "a dog")
