@@ -60,8 +60,8 @@ class Arithmetic:
 
     def memory_attention(self, objects: int, cells: int) -> float:
         """For one frame: objects with so many memory cells each."""
-        none, many, step = self._attention_to_cells
-        return objects * (none + cells * (many - none) / step)
+        shared, own, for_cell = self._attention_to_cells
+        return shared + objects * (own + cells * for_cell)
 
     @cached_property
     def memory(self) -> float:
@@ -84,17 +84,20 @@ class Arithmetic:
         return one, two
 
     @cached_property
-    def _attention_to_cells(self) -> tuple[float, float, int]:
+    def _attention_to_cells(self) -> tuple[float, float, float]:
+        """What all objects share, what each adds without memories, and what a memory cell adds."""
         config = self._config.segmenter
         coarse = _empty(1, config.hidden_size, config.feature_side, config.feature_side)
         step = config.feature_side**2
 
-        def attend(cells: int) -> None:
-            memory = _empty(1, cells, config.memory_size)
-            self._model.segmenter.memory_attention(coarse, memory, memory[0], 0)
+        def attend(objects: int, memories: int) -> float:
+            memory = _empty(objects, memories * step, config.memory_size)
+            network = self._model.segmenter.memory_attention
+            return self._count(lambda: network(coarse, memory, memory[0], 0))
 
-        one, two = (self._count(lambda n=n: attend(n * step)) for n in (1, 2))  # type: ignore[misc]
-        return one - (two - one), one, step
+        alone = attend(1, 1)
+        for_object, for_memory = attend(2, 1) - alone, attend(1, 2) - alone
+        return alone - for_object, for_object - for_memory, for_memory / step
 
     def _count(self, run: Callable[[], object]) -> float:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -135,7 +135,7 @@ class Bench:
         turns: list[dict[str, _Run]] = []
         try:
             for _ in range(repeat):
-                if ready.work.kind == "caption":  # none comes twice: nothing may be known of it
+                if ready.work.kind == "caption":  # none comes twice: only others may be known
                     engines = self._make_engines(ready.work)
                 turns.append({name: self._run(engine, ready) for name, engine in engines.items()})
         except SystemExit as signal:  # so Ctrl-C comes: jobs.stop

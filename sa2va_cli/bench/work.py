@@ -8,7 +8,7 @@ from PIL import Image
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.demo.motion import PROMPTED, make_clip
-from sa2va_cli.demo.scenes import HELD_OUT_SEED, make_scene
+from sa2va_cli.demo.scenes import HELD_OUT_SEED, Scene, make_scene
 from sa2va_cli.demo.shapes import COLORS, SHAPES, Thing
 from sa2va_cli.errors import UsageError
 from sa2va_cli.results import MediaKind, Question
@@ -19,6 +19,7 @@ KINDS = ("image", "batch", "caption", "video")
 PHOTO_SIZE = (640, 480)
 VIDEO_FRAMES = 24
 MAX_PROMPTS = 64
+EARLIER = 8  # pictures that were captioned before the one that is measured
 SEED = HELD_OUT_SEED + 2 * 10**6  # others than those of the evaluation and of `make demo`
 NAMES = (  # of things, by their attributes
     ("color", "shape"),
@@ -90,11 +91,16 @@ def make_ready(work: Work, frames: int) -> Ready:
         return Ready(work, pictures, _questions(work, drawn.things))
     with_six = (scene for scene in map(make_scene, count(SEED)) if len(scene.things) == 6)
     scenes = list(islice(with_six, work.count if work.kind == "batch" else 1))
-    pictures = tuple(
-        Image.fromarray(scene.image).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
-        for scene in scenes
-    )
-    return Ready(work, pictures, _questions(work, scenes[0].things))
+    return Ready(work, tuple(map(_photo, scenes)), _questions(work, scenes[0].things))
+
+
+def earlier_pictures() -> Iterator[Image.Image]:
+    """Others than those of any work: what a model says of them tells how it speaks."""
+    return (_photo(make_scene(SEED + 10**5 + number)) for number in range(EARLIER))
+
+
+def _photo(scene: Scene) -> Image.Image:
+    return Image.fromarray(scene.image).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
 
 
 def _questions(work: Work, things: Sequence[Thing]) -> tuple[Question, ...]:

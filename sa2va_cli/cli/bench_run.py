@@ -14,7 +14,7 @@ from sa2va_cli.bench.machine import measure_machine
 from sa2va_cli.bench.measure import Bench, Comparison, Engine
 from sa2va_cli.bench.random_weights import demo_tokenizer, forced_answer, random_model
 from sa2va_cli.bench.report import markdown, opening, row, stage_table, to_json
-from sa2va_cli.bench.work import Work, parse_works
+from sa2va_cli.bench.work import Work, earlier_pictures, make_ready, parse_works
 from sa2va_cli.cli.load import load_model
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError, unknown_name
@@ -105,15 +105,21 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
 
 
 def _engines(model: Sa2VA, chosen: str, forced: bool) -> dict[str, Callable[[Work], Engine]]:
-    def fast(work: Work) -> Sa2VA:
-        if not forced:
-            return model
-        answer = forced_answer(work, model.tokenizer)
+    def fresh(work: Work) -> Sa2VA:
+        answer = forced_answer(work, model.tokenizer) if forced else ()
         return Sa2VA(model.model, model.tokenizer, model.revision, forced_answer=answer)
+
+    def fast(work: Work) -> Sa2VA:
+        engine = fresh(work)
+        if work.kind == "caption" and not forced:  # a prescribed caption would be known from others
+            captions = make_ready(work, 0)
+            for picture in earlier_pictures():
+                engine.answer_image(picture, captions.questions)
+        return engine
 
     makers: dict[str, Callable[[Work], Engine]] = {
         "fast": fast,
-        "plain": lambda work: PlainEngine(fast(work).steps),
+        "plain": lambda work: PlainEngine(fresh(work).steps),
     }
     return {name: makers[name] for name in ENGINES[chosen]}
 

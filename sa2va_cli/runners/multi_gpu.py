@@ -19,6 +19,9 @@ from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# glibc gives large tensors back to the system when they are freed, which then clears the same pages
+# anew for the next ones: at the published sizes a tenth of a processor's time. Workers keep them.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
 # Python's janitor of semaphores would complain, on the user's terminal, about those that
 # libraries left in a worker that was killed. It removes them all the same.
 NO_COMPLAINTS = "ignore:::multiprocessing.resource_tracker"
@@ -42,7 +45,7 @@ class ProcessHandle:
             target=worker_main, args=(spec, theirs), name=f"sa2va-{spec.device}-{number}"
         )
         try:
-            with _environment(spec.threads):
+            with _environment(spec):
                 self._process.start()
         except OSError as error:
             raise JobError(
@@ -92,11 +95,17 @@ def _in_words(code: int) -> str:
 
 
 @contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """What a new process finds. Numerical libraries count their threads when they are loaded."""
+def _environment(spec: WorkerSpec) -> Iterator[None]:
+    """What a new process finds, unless the user has decided otherwise.
+
+    Numerical libraries count their threads, and glibc reads its settings, when they are loaded.
+    """
     before = dict(os.environ)
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(spec.threads))
+    if spec.device == "cpu" and not os.environ.keys() & KEEP_MEMORY.keys():
+        wanted |= KEEP_MEMORY
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
     warnings = [os.environ.get("PYTHONWARNINGS"), NO_COMPLAINTS]
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, warnings))
     try:

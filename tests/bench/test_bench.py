@@ -55,9 +55,25 @@ def test_the_stages_tell_what_the_engines_do(figures):
 
     assert passes(0, 0)["vision tower"] == passes(0, 0)["SAM 2 encoder"] == 1
     assert passes(0, 1)["vision tower"] == 2
-    assert passes(1, 0)["vision tower"] == 1  # two images at a time
+    assert passes(1, 0)["SAM 2 encoder"] == 1  # two images at a time
+    assert passes(1, 0)["vision tower"] == 2  # on a processor always one tile
+    assert passes(3, 1)["vision tower"] == 1  # as the reference: all key frames
     assert passes(3, 0)["SAM 2 encoder"] == 6
     assert passes(3, 1)["SAM 2 encoder"] == 6 + 5  # prompted frames are encoded twice
+
+
+def test_a_caption_is_not_known_from_the_repetition_before():
+    command = ["bench", "--model", "demo", "-n", "3", "--works", "caption-1", "--json"]
+    result = CliRunner().invoke(app, [*command, "--engine", "fast"])
+    assert result.exit_code == 0, result.output
+    (fast,) = json.loads(result.stdout)["works"][0]["measurements"]
+    alone = CliRunner().invoke(app, [*command, "--engine", "fast", "-n", "1"])
+    (first,) = json.loads(alone.stdout)["works"][0]["measurements"]
+
+    def passes(measured):
+        return [stage["passes"] for stage in measured["stages"] if "answers" in stage["stage"]]
+
+    assert passes(fast) == passes(first)
 
 
 def test_text_fits_80_columns():

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Sam2HieraDetConfig
-from transformers.models.sam2.modeling_sam2 import Sam2HieraDetModel
+from transformers.models.sam2.modeling_sam2 import (
+    Sam2HieraDetModel,
+    Sam2MultiScaleAttention,
+    do_pool,
+)
 
 from sa2va_cli.models.sa2va.config import SegmenterConfig
 from sa2va_cli.models.sa2va.pointwise import PointwiseConv
@@ -41,6 +45,35 @@ class FeaturePyramid(nn.Module):
         return FrameFeatures(coarse=coarse + top_down.to(coarse.dtype), middle=middle, fine=fine)
 
 
+class WindowAttention(nn.Module):
+    """Attention inside each window; where a stage begins, one query for four cells.
+
+    transformers' module of this kind computes a second attention, over heads instead of cells,
+    which nobody reads.
+    """
+
+    def __init__(self, like: Sam2MultiScaleAttention) -> None:
+        super().__init__()
+        self.num_heads = like.num_attention_heads
+        self.query_stride = like.query_stride
+        self.qkv, self.proj = like.qkv, like.proj
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(windows, h, w, C) -> (windows, h', w', C')."""
+        _, height, width, _ = hidden_states.shape
+        queries, keys, values = self.qkv(hidden_states).chunk(3, dim=-1)
+        if self.query_stride:
+            queries = do_pool(queries, self.query_stride)
+            height, width = queries.shape[1:3]
+        queries, keys, values = (self._by_head(part) for part in (queries, keys, values))
+        output = F.scaled_dot_product_attention(queries, keys, values)
+        return self.proj(output.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        """(windows, h, w, C) -> (windows, heads, h * w, C / heads)."""
+        return states.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
 class ImageEncoder(nn.Module):
     """Pixels to features."""
 
@@ -61,6 +94,8 @@ class ImageEncoder(nn.Module):
                 attn_implementation=attention,
             )
         )
+        for block in self.backbone.blocks:
+            block.attn = WindowAttention(block.attn)
         self.neck = FeaturePyramid(channels, config.hidden_size)
 
     def forward(self, sam_pixel_values: Tensor) -> FrameFeatures:

@@ -43,12 +43,12 @@ class RopeAttention(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, table: Tensor, num_pointers: int = 0
     ) -> Tensor:
-        """Queries (N, hw, C), keys and values (N, K, D) whose last `num_pointers` do not rotate."""
-        queries = rotate(self.q_proj(queries), table)
+        """Queries (N, hw, C) or (1, hw, C), the same for all; keys and values (N, K, D), whose last
+        `num_pointers` do not rotate."""
+        queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
         keys = self.k_proj(keys)
         num_spatial = keys.shape[1] - num_pointers
-        spatial = rotate(keys[:, :num_spatial], table)
-        keys = torch.cat((spatial, keys[:, num_spatial:]), dim=1)
+        keys[:, :num_spatial] = rotate(keys[:, :num_spatial], table)
         output = F.scaled_dot_product_attention(
             queries[:, None], keys[:, None], self.v_proj(values)[:, None]
         )
@@ -105,7 +105,7 @@ class MemoryAttention(nn.Module):
         _, channels, height, width = coarse.shape
         features = coarse.flatten(2).transpose(1, 2)  # (1, hw, C)
         where = sine_positions(height, channels, coarse.device).to(coarse.dtype)
-        states = (features + 0.1 * where).expand(len(memory), -1, -1)
+        states = features + 0.1 * where  # the objects part where each reads its own memory
         keys = memory + positions
         table = rope_table(height, width, channels, coarse.device)
         for layer in self.layers:

@@ -41,7 +41,7 @@ class PlainEngine:
     """The same calls as `Sa2VA`, on the same weights: `PlainEngine(fast.steps)`."""
 
     def __init__(self, steps: Steps) -> None:
-        self._steps = steps.with_attention("eager")
+        self._steps = steps.as_the_reference()
         self.model = self._steps.model
 
     @torch.inference_mode()

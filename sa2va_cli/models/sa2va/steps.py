@@ -36,12 +36,22 @@ FRAME_BATCH = 4  # images in one pass of SAM 2's encoder
 class Steps:
     """A model and its tokenizer. Nothing is remembered between calls."""
 
-    def __init__(self, model: Sa2vaModel, tokenizer: Tokenizer, forced_answer: Ids = ()) -> None:
-        """`forced_answer`: see Greedy."""
+    def __init__(
+        self,
+        model: Sa2vaModel,
+        tokenizer: Tokenizer,
+        forced_answer: Ids = (),
+        tiles_at_once: int | None = None,
+    ) -> None:
+        """`forced_answer`: see Greedy. `tiles_at_once` go through the vision tower.
+
+        On a processor that is one: more are not faster, and take memory that has to be cleared.
+        """
         self.model = model
         self.tokenizer = tokenizer
         embed_tokens = model.language_model.get_input_embeddings()
         self.device, self.dtype = embed_tokens.weight.device, embed_tokens.weight.dtype
+        self._tiles_at_once = tiles_at_once or (1 if self.device.type == "cpu" else TILE_BATCH)
         self.questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
         self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
         self.greedy = Greedy(model.language_model.lm_head, forced_answer)
@@ -50,9 +60,10 @@ class Steps:
     def config(self) -> Sa2vaConfig:
         return self.model.config
 
-    def with_attention(self, attention: str) -> "Steps":
-        """The same weights, not copied, behind another attention."""
-        return Steps(with_attention(self.model, attention), self.tokenizer, self.greedy.forced)
+    def as_the_reference(self) -> "Steps":
+        """The same weights, not copied, behind explicit attention matrices, all tiles at once."""
+        twin = with_attention(self.model, "eager")
+        return Steps(twin, self.tokenizer, self.greedy.forced, TILE_BATCH)
 
     def see_image(self, picture: Image.Image) -> SeenPicture:
         """An image as the language model gets it."""
@@ -121,7 +132,7 @@ class Steps:
             self.model.vision_encoder.dtype
         )
         return torch.cat(
-            [self.model.visual_tokens(part) for part in pixel_values.split(TILE_BATCH)]
+            [self.model.visual_tokens(part) for part in pixel_values.split(self._tiles_at_once)]
         )
 
 
