@@ -18,6 +18,17 @@ class Prompt:
     category: str
     text: str
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for bytes that are no text: neither models nor stores take them."""
+        for words in (self.category, self.text):
+            try:
+                words.encode("utf-8")
+            except UnicodeEncodeError:
+                raise UsageError(
+                    f"The prompt {words!a} is no valid unicode.",
+                    hint="is the terminal, or the file, in another encoding than UTF-8?",
+                ) from None
+
 
 def parse_prompt(text: str) -> Prompt:
     """ "car=the red car" -> category and sentence; without "=" the sentence is its own category.

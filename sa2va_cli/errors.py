@@ -18,7 +18,7 @@ class UsageError(Sa2vaError):
 
 
 class MediaError(Sa2vaError):
-    """A file that cannot be found or decoded. A job records it and goes on."""
+    """A file that cannot be found or decoded. A job records it and goes on (elsewhere: 2)."""
 
 
 class CheckpointError(Sa2vaError):

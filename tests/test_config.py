@@ -1,6 +1,7 @@
 import pytest
 
 from sa2va_cli.config import Prompt, parse_prompt
+from sa2va_cli.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -15,3 +16,8 @@ from sa2va_cli.config import Prompt, parse_prompt
 )
 def test_a_prompt_may_name_its_category(text, prompt):
     assert parse_prompt(text) == prompt
+
+
+def test_bytes_that_are_no_text_are_told_at_once():
+    with pytest.raises(UsageError, match=r"'caf\\udce9' is no valid unicode"):
+        parse_prompt(b"caf\xe9".decode("utf-8", "surrogateescape"))

@@ -109,25 +109,14 @@ class Bench:
     def compare(self, work: Work, repeat: int, frames: int) -> Comparison:
         """Each engine `repeat` times, in turns; fewer if a signal comes, but once at least."""
         ready = make_ready(work, frames)
-        engines = {name: make(work) for name, make in self._engines.items()}
-        runs: dict[str, list[_Run]] = {name: [] for name in engines}
+        engines = self._make_engines(work)
         for engine in engines.values():
             # Libraries warm up, and the fast engine learns what this model usually says.
             _answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
-        for done in range(repeat):
-            if work.kind == "caption":  # no caption comes twice: only others may be known
-                engines = {name: make(work) for name, make in self._engines.items()}
-            try:
-                turn = {name: self._run(engine, ready) for name, engine in engines.items()}
-            except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
-                if not done:
-                    raise
-                self.stopped_by = signal
-                break
-            for name, run in turn.items():
-                runs[name].append(run)
+        turns = self._turns(engines, ready, repeat)
         measurements = tuple(
-            self._measurement(name, engines[name], ready, runs[name]) for name in engines
+            self._measurement(name, engine, ready, [turn[name] for turn in turns])
+            for name, engine in engines.items()
         )
         on_processor = self._device.type == "cpu"
         return Comparison(
@@ -135,6 +124,25 @@ class Bench:
             _ratio([one.seconds for one in measurements]),
             _ratio([one.processor_seconds for one in measurements]) if on_processor else None,
         )
+
+    def _make_engines(self, work: Work) -> dict[str, Engine]:
+        return {name: make(work) for name, make in self._engines.items()}
+
+    def _turns(
+        self, engines: dict[str, Engine], ready: Ready, repeat: int
+    ) -> list[dict[str, _Run]]:
+        """One run of each engine in each. Raises SystemExit for a signal in the first."""
+        turns: list[dict[str, _Run]] = []
+        try:
+            for _ in range(repeat):
+                if ready.work.kind == "caption":  # none comes twice: only others may be known
+                    engines = self._make_engines(ready.work)
+                turns.append({name: self._run(engine, ready) for name, engine in engines.items()})
+        except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
+            if not turns:
+                raise
+            self.stopped_by = signal
+        return turns
 
     def _run(self, engine: Engine, ready: Ready) -> _Run:
         if self._arithmetic is None:

@@ -14,7 +14,7 @@ from sa2va_cli.config import JobConfig
 from sa2va_cli.exporters import ExportOptions, export_options, export_results
 from sa2va_cli.exporters.base import Exported
 from sa2va_cli.jobs.plan import Plan
-from sa2va_cli.jobs.progress import make_view
+from sa2va_cli.jobs.progress import make_view, visible
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.jobs.watch import RunState, Summary, View
 from sa2va_cli.runners.job import Prepared, look_ahead, prepare, run
@@ -69,13 +69,16 @@ def plan_text(prepared: Prepared, plan: Plan) -> str:
         (plan.problems, "cannot be used"),
         (prepared.found.skipped, "other files, not looked at"),
     )
-    lines = [f"{plan.todo} items to do with {len(prepared.devices)} workers on "]
-    lines[0] += ", ".join(dict.fromkeys(prepared.devices)) + f", into {prepared.job_dir}"
+    items = f"{plan.todo} item{'' if plan.todo == 1 else 's'} to do"
+    count = len(prepared.devices)
+    devices = ", ".join(dict.fromkeys(prepared.devices))
+    workers = f"{count} worker{'' if count == 1 else 's'} on {devices}"
+    lines = [f"{items} with {workers}, into {prepared.job_dir}"]
     lines += [f"{count:>9} {what}" for count, what in rows if count]
     lines += [
         f"          {problem.path}: {problem.reason}" for problem in prepared.found.problems[:10]
     ]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _run(prepared: Prepared, view: View, services: Services, options: ExportOptions) -> RunState:

@@ -40,7 +40,8 @@ class Answered:
         typer.echo(said(self.answer.text))
         if self.masks and not output:
             count = len(self.answer.seg_probabilities)
-            typer.echo(f"{count} masks: --output writes them, --json prints them", err=True)
+            masks = "1 mask" if count == 1 else f"{count} masks"
+            typer.echo(f"{masks}: --output and --json give more than words", err=True)
 
 
 def ask_run(model: "Sa2VA", medium: Medium, question: str, regions: np.ndarray | None) -> Answered:

@@ -1,6 +1,7 @@
 """What `sa2va bench` does: make the engines, measure one work after the other, tell."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sa2va_cli.bench.report import markdown, opening, row, stage_table, to_json
 from sa2va_cli.bench.work import Work, earlier_pictures, make_ready, parse_works
 from sa2va_cli.cli.load import load_model
 from sa2va_cli.config import JobConfig
-from sa2va_cli.errors import unknown_name
+from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
@@ -48,6 +49,8 @@ class BenchOptions:
 def run_bench(config: JobConfig, options: BenchOptions) -> int:
     """Returns the exit code; at Ctrl-C what was measured until then is told."""
     works = parse_works(options.works)
+    if options.markdown and not os.access(options.markdown.parent, os.W_OK):
+        raise UsageError(f"Cannot write {options.markdown}.", hint="name a file for --markdown")
     if options.engine not in ENGINES:
         raise unknown_name("engine", options.engine, ENGINES)
     if options.threads:

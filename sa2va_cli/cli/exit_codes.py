@@ -1,6 +1,6 @@
 """What scripts can tell from the exit code."""
 
-from sa2va_cli.errors import CheckpointError, JobLockedError, Sa2vaError, UsageError
+from sa2va_cli.errors import CheckpointError, JobLockedError, MediaError, Sa2vaError, UsageError
 
 EXIT_DONE = 0
 EXIT_FATAL = 1
@@ -11,6 +11,7 @@ EXIT_LOCKED = 11
 
 
 def exit_code(error: Sa2vaError) -> int:
-    if isinstance(error, UsageError | CheckpointError):
+    """A MediaError comes this far only when one file was named: a job records it and goes on."""
+    if isinstance(error, UsageError | CheckpointError | MediaError):
         return EXIT_USAGE
     return EXIT_LOCKED if isinstance(error, JobLockedError) else EXIT_FATAL

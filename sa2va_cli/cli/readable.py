@@ -2,9 +2,10 @@
 
 import re
 
-_SPECIAL = re.compile(r"<[^<>]*>|\[SEG\]")
+# "a <p> cat </p> [SEG]" is "a cat [1]": of two spaces around a tag the first one goes with it.
+_SPECIAL = re.compile(r" <[^<>]*>(?= )|<[^<>]*>|\[SEG\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_UNFINISHED = re.compile(r"(?:<[^<>\n]{0,24}|\[(?:S|SE|SEG)?)\Z")
+_UNFINISHED = re.compile(r"(?: ?<[^<>\n]{0,24}>?| |\[(?:S|SE|SEG)?)\Z")
 
 
 class ReadableText:
@@ -24,12 +25,17 @@ class ReadableText:
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
         self._waiting = text[end:]
-        return _SPECIAL.sub(self._shown, text[:end])
+        shown, at = "", 0
+        for match in _SPECIAL.finditer(text):  # not in the part alone: it looks at what follows
+            if match.start() < end:
+                shown += text[at : match.start()] + self._shown(match)
+                at = match.end()
+        return shown + text[at:end]
 
     def finish(self) -> str:
         """The rest; nothing more comes."""
         rest, self._waiting = self._waiting, ""
-        return rest
+        return _SPECIAL.sub(self._shown, rest)
 
     def _shown(self, match: re.Match[str]) -> str:
         if match[0] != "[SEG]":

@@ -87,6 +87,8 @@ class ChatSession:
             return False
         except KeyboardInterrupt:
             typer.echo("\nStopped: not asked." if asked else "\nCtrl-D or /quit ends the session.")
+        except UnicodeDecodeError:
+            typer.secho("Error: What was typed is no valid UTF-8.", fg=typer.colors.RED)
         except Sa2vaError as error:
             typer.secho(f"Error: {error}", fg=typer.colors.RED)
         except (MemoryError, torch.OutOfMemoryError) as error:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -191,24 +192,39 @@ def picture_prefix(frames: int) -> Row:
 def pack(rows_of_pictures: list[list[Row]], frames: int = 1) -> tuple[Sequences, list[list[int]]]:
     """Put the rows behind their pictures; also returns where each row begins."""
     prefix = picture_prefix(frames)
-    columns: list[list[list[int]]] = [[], [], [], [], []]
-    starts: list[list[int]] = []
-    for rows in rows_of_pictures:
-        parts = [prefix, *rows]
-        first = len(prefix.ids)
-        lengths = [len(part.ids) for part in parts]
-        starts.append([sum(lengths[: number + 1]) for number in range(len(rows))])
-        columns[0].append([token for part in parts for token in part.ids])
-        columns[1].append([token for part in parts for token in part.visual])
-        columns[2].append([token for part in parts for token in part.labels])
-        columns[3].append([n for n, length in enumerate(lengths) for _ in range(length)])
-        positions = [list(range(first, first + length)) for length in lengths[1:]]
-        columns[4].append([*range(first), *(place for row in positions for place in row)])
+    packed = [_behind(prefix, rows) for rows in rows_of_pictures]
     padding = (0, TEXT, NO_LABEL, -1, 0)
-    tensors = [_padded(lists, fill) for lists, fill in zip(columns, padding, strict=True)]
-    return Sequences(*tensors), starts
+    tensors = [
+        _padded(column, fill)
+        for column, fill in zip(zip(*packed, strict=True), padding, strict=True)
+    ]
+    return Sequences(*tensors), [_starts(prefix, rows) for rows in rows_of_pictures]
 
 
-def _padded(lists: list[list[int]], fill: int) -> Tensor:
+def seg_places(rows: list[Row], starts: list[int]) -> list[int]:
+    """Where in the sequence of a picture the [SEG] of all its rows stand."""
+    return [start + seg for row, start in zip(rows, starts, strict=True) for seg in row.segs]
+
+
+def _behind(prefix: Row, rows: list[Row]) -> tuple[list[int], ...]:
+    """Ids, visual tokens, labels, rows and positions of one picture's sequence."""
+    ids, visual, labels = [*prefix.ids], [*prefix.visual], [*prefix.labels]
+    first = len(prefix.ids)
+    owners, positions = [0] * first, [*range(first)]
+    for number, row in enumerate(rows, start=1):
+        ids += row.ids
+        visual += row.visual
+        labels += row.labels
+        owners += [number] * len(row.ids)
+        positions += range(first, first + len(row.ids))  # each goes on where the picture ends
+    return ids, visual, labels, owners, positions
+
+
+def _starts(prefix: Row, rows: list[Row]) -> list[int]:
+    lengths = (len(row.ids) for row in (prefix, *rows[:-1]))
+    return list(accumulate(lengths)) if rows else []
+
+
+def _padded(lists: Sequence[list[int]], fill: int) -> Tensor:
     longest = max(len(values) for values in lists)
     return torch.tensor([values + [fill] * (longest - len(values)) for values in lists])

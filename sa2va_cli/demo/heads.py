@@ -81,3 +81,4 @@ class Heads(nn.Module):
         self.teacher = Teacher(prompt_size)
         self.position = nn.Linear(language_size, 3)  # x, y, and whether a thing is counted here
         self.pointers = Pointers(language_size)
+        self.remembered = nn.Linear(prompt_size, 1)  # a cell that memory has been asked about

@@ -57,6 +57,15 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Reel:
+    """What is to be filmed: when, and how large. Pixels."""
+
+    times: tuple[int, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """How a thing moves. Pixels a frame."""
 
@@ -71,10 +80,13 @@ class Path:
         return replace(thing, x=x, y=y)
 
 
-def make_clip(seed: int, length: int, hurry: float = 1.0, hiding: bool = False) -> Clip:
+def make_clip(
+    seed: int, length: int, hurry: float = 1.0, hiding: bool = False, skip: int = 1
+) -> Clip:
     """The same video for the same arguments; things in a hurry hide within fewer frames.
 
-    `hiding`: something hides behind a bar after the prompted frames and comes back.
+    `hiding`: something hides behind a bar after the prompted frames and comes back. `skip`: after
+    the prompted frames time passes so much faster.
     """
     rng = random.Random(seed)
     while True:
@@ -83,21 +95,26 @@ def make_clip(seed: int, length: int, hurry: float = 1.0, hiding: bool = False) 
         pace = math.sqrt(width * height) * 0.024 * hurry
         bars = _bars(rng, width, height)
         paths = [_path(rng, thing, bars, pace) for thing in things]
-        extent = (length, width, height)
-        if hiding and not _something_hides(things, paths, bars, extent):
+        reel = Reel(times_of(length, skip), width, height)
+        if hiding and not _something_hides(things, paths, bars, reel):
             continue
-        clip = _film(rng, things, paths, bars, extent)
+        clip = _film(rng, things, paths, bars, reel)
         if clip.in_view:
             return clip
 
 
+def times_of(length: int, skip: int) -> tuple[int, ...]:
+    """When the frames of a video are taken."""
+    last = PROMPTED - 1
+    return tuple(time if time <= last else last + (time - last) * skip for time in range(length))
+
+
 def _something_hides(
-    things: tuple[Thing, ...], paths: list[Path], bars: list[Bar], extent: tuple[int, int, int]
+    things: tuple[Thing, ...], paths: list[Path], bars: list[Bar], reel: Reel
 ) -> bool:
     """Told from the paths alone: drawing videos only to throw them away would take too long."""
-    length, width, height = extent
     for thing, path in zip(things, paths, strict=True):
-        places = [path.at(thing, time, width, height) for time in range(length)]
+        places = [path.at(thing, time, reel.width, reel.height) for time in reel.times]
         hidden = [any(bar.hides(place) for bar in bars) for place in places]
         if any(hidden[PROMPTED:]) and not any(hidden[:PROMPTED]) and not hidden[-1]:
             return True
@@ -147,26 +164,26 @@ def _film(
     things: tuple[Thing, ...],
     paths: list[Path],
     bars: list[Bar],
-    extent: tuple[int, int, int],
+    reel: Reel,
 ) -> Clip:
-    length, width, height = extent
+    length, width, height = len(reel.times), reel.width, reel.height
     still = background(rng, width, height)
     grainy = rng.random() < 0.5
     frames = np.empty((length, height, width, 3), np.uint8)
     masks = np.empty((length, len(things), height, width), bool)
     in_view = set(range(len(things)))
-    for time in range(length):
+    for number, time in enumerate(reel.times):
         canvas, owners = still.copy(), np.full((height, width), -1, np.int8)
         for index, (thing, path) in enumerate(zip(things, paths, strict=True)):
             paint(canvas, owners, path.at(thing, time, width, height), index)
         for bar in bars:
             bar.cover(canvas, owners)
-        masks[time] = owners == np.arange(len(things))[:, None, None]
-        if time < PROMPTED:
-            in_view &= {i for i in in_view if _seen_well(masks[time, i], things[i])}
+        masks[number] = owners == np.arange(len(things))[:, None, None]
+        if number < PROMPTED:
+            in_view &= {i for i in in_view if _seen_well(masks[number, i], things[i])}
         if grainy:
             add_grain(rng, canvas)
-        frames[time] = canvas.clip(0, 255)
+        frames[number] = canvas.clip(0, 255)
     return Clip(frames, things, masks, tuple(sorted(in_view)))
 
 

@@ -26,13 +26,14 @@ from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.optimiser import Optimisers
+from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import load_config
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Look, Trace, Speak, Ground, Track)
+    stage.name: stage for stage in (Look, Trace, Speak, Ground, Recall, Track)
 }
 WARM_UP = 30  # steps
 COOL_DOWN = 0.5  # the last part of a stage, in which the rate falls

@@ -70,27 +70,31 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     that a run after a kill overwrites what the killed one left.
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    opened = _open(temporary, path)
     try:
-        with open_temporary(temporary) as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise _cannot_write(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)  # what is complete has its own name by now
 
 
 def open_temporary(path: Path) -> BinaryIO:
     """A new empty file to write and read; a link that lies in its place is not followed."""
+    return _open(path, path)
+
+
+def _open(path: Path, wanted: Path) -> BinaryIO:
+    """`wanted` is what the user knows it by."""
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
         return os.fdopen(os.open(path, flags, 0o666), "w+b")
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(wanted, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ CLOCK = Fraction(
     1, 90_000
 )  # what MPEG counts in; exact for 24, 25, 29.97, 30 and 60 frames a second
 COPIED_SOUND = ("aac", "mp3", "opus", "flac")  # what mp4 holds and browsers play
+DAMAGED = "damaged parts of the sound left out"
 
 # A fixed number of threads: x264 gives other bytes for another number. No B-frames: packets then
 # leave in the order of time, and the last one's duration is the last frame's.
@@ -25,7 +26,7 @@ class Sound:
     """
 
     def __init__(self, source: str) -> None:
-        self.note = ""  # why there is none, where there was one
+        self.note = ""  # what is not there of it, and why
         self._container = _open(source)
         self.stream = _audio_stream(self._container)
         codec = self.stream.codec_context.codec.canonical_name if self.stream else ""
@@ -38,11 +39,14 @@ class Sound:
         if self._container is None or self.stream is None or self.stream.time_base is None:
             return
         start = _first_frame_time(self._container)
-        for packet in self._container.demux(self.stream):
-            if packet.pts is not None:
-                time = float(packet.pts * self.stream.time_base) - start
-                if time >= 0:
-                    yield time, packet
+        try:
+            for packet in self._container.demux(self.stream):
+                if packet.pts is not None:
+                    time = float(packet.pts * self.stream.time_base) - start
+                    if time >= 0:
+                        yield time, packet
+        except av.FFmpegError:
+            self.note = DAMAGED
 
     def close(self) -> None:
         if self._container is not None:
@@ -84,7 +88,7 @@ class Mp4Writer:
         self._video.time_base = self._video.codec_context.time_base = CLOCK
         self._video.codec_context.gop_size = 50
         _say_colours(self._video.codec_context)
-        self._audio = None
+        self._sound, self._audio = sound, None
         self._packets: Iterator[tuple[float, av.Packet]] = iter(())
         if sound is not None and sound.stream is not None:
             self._audio = self._container.add_stream_from_template(sound.stream)
@@ -137,10 +141,15 @@ class Mp4Writer:
                 self._mux_sound(packet, time)
 
     def _mux_sound(self, packet: av.Packet, time: float) -> None:
-        assert self._audio is not None and packet.time_base is not None
+        assert self._sound and self._audio is not None and packet.time_base is not None
         packet.stream = self._audio
         packet.pts = packet.dts = round((time - self._start) / packet.time_base)
-        self._container.mux(packet)
+        try:
+            self._container.mux(packet)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):  # the disk's fault
+                raise
+            self._sound.note = DAMAGED
 
 
 def _say_colours(context: "av.VideoCodecContext") -> None:

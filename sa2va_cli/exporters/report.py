@@ -33,6 +33,7 @@ from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord
 FOLDER = "report"  # beside the page: thumbnails, masks, pictures that no browser shows
 THUMBNAIL_SIDE = 360
 PICTURE_SIDE = 2048
+FAR = 250  # frames: decoding fewer costs less than seeking, with a decoder of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +199,8 @@ def _object_json(task: _Task, record: ObjectRecord) -> dict[str, Any]:
 
 def _video_frame(item: ItemResult, frame_idx: int) -> np.ndarray:
     """Raises MediaError when the frame cannot be had."""
-    with open_video(item.path) as video:
-        for frame in video:
+    with open_video(item.path) as video:  # of all frames: a frame's number is its position
+        for frame in video.read(frame_idx if frame_idx > FAR else 0):
             if frame.frame_idx >= frame_idx:
                 check_size(frame.pixels, item)
                 return frame.pixels

@@ -23,6 +23,10 @@ from sa2va_cli.exporters.polygons import joined_polygon
 from sa2va_cli.masks import Rle, decode_rle
 from sa2va_cli.results import ItemResult, ResultReader
 
+# Readers find labels by putting "labels" in place of the last "images" of a picture's path
+# (https://docs.ultralytics.com/datasets/segment/): no other folder may have that name.
+IMAGES, ESCAPED_IMAGES = "images", "%69mages"
+
 
 class YoloExporter:
     """yolo/labels/<item>.txt beside links to the images; an empty file is a negative.
@@ -40,12 +44,13 @@ class YoloExporter:
         names, categories = LabelNames(results), Categories(results)
         count = missing = holes = 0
         for item in images_of(results):
-            label = names.of(item.item_id)
+            *parents, name = names.of(item.item_id)
+            parents = [ESCAPED_IMAGES if parent == IMAGES else parent for parent in parents]
             lines, filled = _label_lines(item, results, categories)
-            path = folder.path("yolo", "labels", *label[:-1], f"{label[-1]}.txt")
+            path = folder.path("yolo", "labels", *parents, f"{name}.txt")
             write_bytes(path, "".join(lines).encode("ascii"))
-            picture = f"{label[-1]}{suffix_of(item.item_id)}"
-            target = folder.path("yolo", "images", *label[:-1], picture)
+            picture = f"{name}{suffix_of(item.item_id)}"
+            target = folder.path("yolo", IMAGES, *parents, picture)
             missing += not link_image(item.path, target)
             count, holes = count + 1, holes + filled
         _write_yaml(folder.path("yolo", "data.yaml"), categories)
@@ -77,10 +82,9 @@ def _has_hole(rle: Rle) -> bool:
 
 
 def _write_yaml(path: Path, categories: Categories) -> None:
-    data = {
-        "path": ".",
-        "train": "images",
-        "val": "images",
+    data = {  # without a path, which would start from the reader's working folder
+        "train": IMAGES,
+        "val": IMAGES,
         "names": {category.category_id - 1: category.name for category in categories},
     }
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=False, width=1000)

@@ -1,6 +1,5 @@
 """Which settings the results of a job depend on, and how two sets of them differ."""
 
-import hashlib
 import json
 from typing import Any
 
@@ -45,10 +44,6 @@ def job_settings(config: JobConfig, model_revision: str) -> Settings:
 def dump_settings(settings: Settings) -> str:
     """The same text for the same settings."""
     return json.dumps(settings, sort_keys=True, ensure_ascii=True)
-
-
-def fingerprint(settings: Settings) -> str:
-    return hashlib.sha256(dump_settings(settings).encode()).hexdigest()[:16]
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

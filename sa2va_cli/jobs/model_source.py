@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
-from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
+from sa2va_cli.models.sa2va.checkpoint_files import read_inventory, with_original_decoder
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.hub import locate
@@ -82,7 +82,9 @@ class Sa2vaSource:
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
         tensors = read_inventory(source.folder)
-        if self.needs_two_decoders and self.how.sam2_weights is None:
+        if self.how.sam2_weights is not None:
+            with_original_decoder(tensors, self.how.sam2_weights)
+        elif self.needs_two_decoders:
             _check_two_decoders(tensors)
         return source.revision, Sa2vaLoader(str(source.folder), self.how)
 

@@ -9,6 +9,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.jobs.schema import DONE, FAILED, PENDING
@@ -102,7 +103,7 @@ def note_found(store: JobStore, items: Iterable[MediaItem], problems: Iterable[P
     )
     connection.executemany(
         "INSERT OR REPLACE INTO found VALUES (?, ?, 'image', 0, 0, '', 0, ?, NULL)",
-        ((problem.item_id, os.fsencode(problem.path), problem.reason) for problem in problems),
+        ((problem.item_id, _whole_path(problem.path), problem.reason) for problem in problems),
     )
     connection.execute("COMMIT")
 
@@ -157,7 +158,13 @@ def load_item(store: JobStore, item: int) -> MediaItem:
 def _found_row(item: MediaItem) -> tuple[str, bytes, str, int, int, str, int]:
     cost = item.size * (1 if item.kind == "image" else VIDEO_COST)
     own = json.dumps([[p.category, p.text] for p in item.prompts]) if item.prompts else ""
-    return (item.item_id, os.fsencode(item.path), item.kind, item.size, item.mtime_ns, own, cost)
+    path = _whole_path(item.path)
+    return (item.item_id, path, item.kind, item.size, item.mtime_ns, own, cost)
+
+
+def _whole_path(path: str) -> bytes:
+    """Exports read the originals, and may be asked for in another working folder."""
+    return os.fsencode(Path(path).absolute())
 
 
 def _insert_found(connection: sqlite3.Connection) -> None:
@@ -172,9 +179,10 @@ def _insert_found(connection: sqlite3.Connection) -> None:
         "INSERT INTO failures SELECT item, problem, 0 FROM found JOIN items USING (item_id) "
         "WHERE fate = 'problem'"
     )
-    connection.execute(  # the folder may have moved
+    connection.execute(  # the folder may have moved, and exports show what is done
         "UPDATE items SET path = (SELECT path FROM found WHERE found.item_id = items.item_id) "
-        "WHERE item_id IN (SELECT item_id FROM found WHERE fate = 'left')"
+        "WHERE item_id IN (SELECT item_id FROM found JOIN items AS stored USING (item_id) "
+        "WHERE problem = '' AND found.path != stored.path)"
     )
 
 

@@ -1,6 +1,7 @@
 """Views of a run on standard error: live on a terminal, lines in a log, JSON for programs."""
 
 import json
+import os
 import sys
 import time
 from typing import Any, TextIO
@@ -222,5 +223,9 @@ class JsonView:
 
 
 def _write_line(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
-    stream.flush()
+    """Where nobody takes the lines any more (`2>&1 | head`), the run goes on without them."""
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -82,16 +82,28 @@ def store_path(job_dir: Path) -> Path:
     return job_dir / STORE_NAME
 
 
-def create_or_open(path: Path | str) -> sqlite3.Connection:
-    """The file for writing; tables are made when there are none yet."""
+def create_or_open(path: Path) -> sqlite3.Connection:
+    """The file for writing. A new one is there with all its tables, for those who look on."""
+    if not path.exists() or not path.stat().st_size:
+        temporary = path.with_name(f".{path.name}.tmp")
+        for left_by_a_kill in (temporary, path.with_name(f"{temporary.name}-journal")):
+            left_by_a_kill.unlink(missing_ok=True)
+        create(temporary).close()
+        temporary.replace(path)
     connection = _connect(path)
     connection.execute("PRAGMA synchronous = FULL")
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        connection.executescript(
-            f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID};"
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
     _check_version(connection, path)
+    return connection
+
+
+def create(path: Path | str) -> sqlite3.Connection:
+    """An empty store, in a new file or in memory."""
+    connection = _connect(path)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(
+        f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID};"
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
     return connection
 
 

@@ -32,9 +32,10 @@ class JobStatus:
 
     def text(self) -> str:
         state = f"running: {self.holder}" if self.running else "not running"
+        masks = "1 mask" if self.masks == 1 else f"{self.masks} masks"
         lines = [
             f"{self.job_dir}: {state}",
-            f"  {self.done} done, {self.failed} failed, {self.left} left; {self.masks} masks",
+            f"  {self.done} done, {self.failed} failed, {self.left} left; {masks}",
         ]
         if self.items_per_second:
             lines.append(f"  {self.items_per_second:.2f} items a second while it worked")

@@ -18,6 +18,7 @@ from sa2va_cli.jobs.schema import (
     DONE,
     FAILED,
     RESULT_TABLES,
+    create,
     create_or_open,
     open_existing,
     store_path,
@@ -54,7 +55,7 @@ class JobStore:
     def peek(cls, job_dir: Path) -> "JobStore":
         """The store as it is, for looking only; an empty one when there is none. Makes no file."""
         path = store_path(job_dir)
-        connection = open_existing(path) if path.is_file() else create_or_open(":memory:")
+        connection = open_existing(path) if path.is_file() else create(":memory:")
         return cls(job_dir, connection, lambda: None)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What a video is to the rest of the program: facts, frames, and which of them to take."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol, Self
@@ -24,9 +25,13 @@ class FrameSampling:
     def __post_init__(self) -> None:
         if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
             raise UsageError("--every and --max-frames count frames.", hint="give 1 or more")
-        if self.fps is not None and not self.fps > 0:
+        if self.fps is not None and not 0 < self.fps < math.inf:  # also refuses NaN, as below
             raise UsageError("--fps must be more than 0.", hint="give frames a second, like 2.5")
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
+        if not 0 <= self.start < math.inf:
+            raise UsageError(
+                f"--start {self.start:g} is no time in a video.", hint="give seconds, from 0 on"
+            )
+        if self.end is not None and not self.end > self.start:
             raise UsageError("--end must come after --start.", hint="give seconds")
 
     def select(self, times: Sequence[float]) -> list[int]:

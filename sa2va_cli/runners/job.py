@@ -25,6 +25,7 @@ from sa2va_cli.runners.crew import CrewPlan
 from sa2va_cli.runners.devices import choose_batch_size, choose_devices
 from sa2va_cli.runners.supervisor import OnDone, Supervisor, ignore
 from sa2va_cli.tasks import get_task
+from sa2va_cli.tasks.region_source import open_regions
 
 DECODER_SECONDS = 60.0  # without a sign of life from a video's decoder
 
@@ -59,6 +60,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     check_values(config)
     frame_sampling(config)
     config = _with_default_prompts(config)
+    _check_regions(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
     choose_batch_size(config.batch_size, devices)
@@ -165,6 +167,22 @@ def _with_default_prompts(config: JobConfig) -> JobConfig:
             hint='give -p "the red car", as often as you like, or --prompts FILE',
         )
     return replace(config, prompts=prompts)
+
+
+def _check_regions(config: JobConfig) -> None:
+    """They are there, can be read, and the task talks about them."""
+    needed = get_task(config.task).needs_region
+    if needed and config.regions is None:
+        raise UsageError(
+            f"--task {config.task} needs to know the regions.",
+            hint="give a folder of mask PNGs, or a COCO file, with --regions",
+        )
+    if config.regions is not None and not needed:
+        raise UsageError(
+            f"--regions does not go with --task {config.task}.", hint="use --task region"
+        )
+    if config.regions is not None:
+        open_regions(config.regions)
 
 
 def _check_asked(config: JobConfig, found: Discovery) -> None:

@@ -26,6 +26,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
 # libraries left in a worker that was killed. It removes them all the same.
 NO_COMPLAINTS = "ignore:::multiprocessing.resource_tracker"
 END_SECONDS = 5.0
+LISTEN_SECONDS = 0.5  # to read what a dead worker said last
 
 
 def start(spec: WorkerSpec, number: int, events: Events) -> "ProcessHandle":
@@ -52,9 +53,10 @@ class ProcessHandle:
                 hint="is there memory left, and room for another process?",
             ) from error
         theirs.close()  # the worker has the only other end: its death is the end of the pipe
-        threading.Thread(
+        self._listener = threading.Thread(
             target=_listen, args=(self._pipe, number, events), name=f"listen-{number}", daemon=True
-        ).start()
+        )
+        self._listener.start()
 
     def send(self, work: WorkItem | None) -> None:
         with suppress(OSError):  # it is dead, and Gone is on its way
@@ -69,7 +71,9 @@ class ProcessHandle:
             self._process.kill()
             self._process.join()
         code = self._process.exitcode or 0
-        self._pipe.close()
+        self._listener.join(LISTEN_SECONDS)
+        if not self._listener.is_alive():  # closed under its hands, a pipe raises anything
+            self._pipe.close()
         self._process.close()
         return _in_words(code)
 

@@ -105,7 +105,11 @@ def test_unknown_works_are_refused(text):
 
 
 def test_options_that_do_not_exist_are_refused():
-    for options in (["--engine", "warp"], ["--random-weights", "ByteDance/Sa2VA-99B"]):
+    for options in (
+        ["--engine", "warp"],
+        ["--random-weights", "ByteDance/Sa2VA-99B"],
+        ["--markdown", "no/such/folder.md"],
+    ):
         result = CliRunner().invoke(app, [*COMMAND, *options])
         assert isinstance(result.exception, UsageError)
 

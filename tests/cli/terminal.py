@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import time
+from contextlib import suppress
 
 CTRL_C, CTRL_D, UP, KILL_LINE = "\x03", "\x04", "\x1b[A", "\x15"
 PICTURE = r"[A-Za-z0-9+/=]{200,}"  # base64
@@ -33,6 +34,17 @@ class Terminal:
 
     def type(self, keys):
         os.write(self._fd, keys.encode())
+
+    def interrupt(self, text):
+        """Ctrl-C until `text` comes.
+
+        One between Python's prompt and its wait for keys is noticed at the next key only.
+        """
+        for _ in range(10):
+            self.type(CTRL_C)
+            with suppress(AssertionError):
+                return self.expect(text, seconds=10)
+        return self.expect(text)
 
     def expect(self, text, seconds=120):
         """Read on until `text` comes; returns all from the last expected text up to its end."""

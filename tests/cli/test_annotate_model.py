@@ -107,6 +107,7 @@ def test_a_result_does_not_hang_on_what_was_asked_before(golden_checkpoint):
         (("-m", "owner/name", "--offline"), "Cannot get model 'owner/name'"),
         (("--dtype", "float8"), "Unknown dtype 'float8'"),
         (("--attention", "magic"), "Unknown attention 'magic'"),
+        (("-m", "demo", "--sam2-weights", "gone.safetensors"), "No file gone.safetensors"),
     ],
 )
 def test_a_model_that_cannot_be_had_is_refused_before_anything_is_written(

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sa2va_cli.cli.app import app
+from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.errors import MediaError, UsageError
 from sa2va_cli.masks import decode_rle
 from tests.cli.terminal import CTRL_C, CTRL_D, KILL_LINE, UP, Terminal
@@ -99,8 +100,7 @@ def ctrl_c_ends_the_answer_and_not_the_session(terminal, tmp_path):
     assert "[1]" not in part
     (tmp_path / "slow").unlink()
     terminal.expect("> ")
-    terminal.type(CTRL_C)
-    terminal.expect("Ctrl-D or /quit ends the session.")
+    terminal.interrupt("Ctrl-D or /quit ends the session.")
     terminal.expect("> ")
 
 
@@ -155,6 +155,7 @@ def test_one_question_in_words_and_files_that_replace_nothing(sa2va, tmp_path):
     for _ in range(2):
         done = sa2va("ask", SINGLE, SEGMENT, "-o", tmp_path / "out")
         assert (done.exit_code, done.stdout) == (0, "Sure.\n")
+    assert "1 mask: " in sa2va("ask", SINGLE, SEGMENT).stderr
     overlays = sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir())
     assert overlays == ["answer-001.overlay.png", "answer-002.overlay.png"]
     done = sa2va("ask", SINGLE, "What color is the sky?")
@@ -205,6 +206,15 @@ def test_what_cannot_be_opened_ends_it_before_the_model_is_loaded(sa2va, tmp_pat
     assert isinstance(broken.exception, UsageError) and "no conversation" in str(broken.exception)
     for done in (missing, broken):
         assert "loading" not in done.output
+        assert exit_code(done.exception) == 2
+
+
+def test_bytes_that_are_no_text_are_told_and_the_talk_goes_on(sa2va):
+    done = sa2va("chat", SINGLE, typed=b"caf\xe9?\nWhat color is the sky?\n")
+    assert done.exit_code == 0, done.output
+    assert "no valid" in done.stdout
+    asked = sa2va("ask", SINGLE, "caf\udce9?")
+    assert isinstance(asked.exception, UsageError) and "no valid" in str(asked.exception)
 
 
 @pytest.mark.parametrize("command", ["chat", "ask"])

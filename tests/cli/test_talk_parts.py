@@ -11,8 +11,8 @@ from sa2va_cli.cli.inline import inline_protocol, iterm2, kitty, small_png
 from sa2va_cli.cli.readable import ReadableText
 from sa2va_cli.cli.transcript import Exchanged, read_transcript, transcript_json, transcript_text
 
-RAW = "<p> a cat </p> [SEG] and [S], a < b, <vp>1</vp> [SEG].<|im_end|>"
-READABLE = " a cat  [1] and [S], a < b, 1 [2]."
+RAW = "Sure, <p> a cat </p> [SEG] and [S], a < b, <vp>1</vp> [SEG] </p> <p> .<|im_end|>"
+READABLE = "Sure, a cat [1] and [S], a < b, 1 [2] ."
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
@@ -24,8 +24,8 @@ def test_text_is_readable_however_it_comes_in(size):
 
 def test_what_may_become_a_tag_waits_but_not_for_ever():
     text = ReadableText()
-    assert text.feed("1 <") == "1 "
-    assert text.feed(" 2 and then some more words") == "< 2 and then some more words"
+    assert text.feed("1 <") == "1"
+    assert text.feed(" 2 and then some more words") == " < 2 and then some more words"
     assert text.feed("[SE") == "" and text.finish() == "[SE"
 
 

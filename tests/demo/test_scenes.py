@@ -67,6 +67,13 @@ def test_things_move_and_hide():
     assert moved and hidden
 
 
+def test_time_can_jump_after_the_prompted_frames():
+    slow, fast = make_clip(4, 20), make_clip(4, 8, skip=5)
+    assert len(fast.frames) == 8
+    assert (fast.masks[:PROMPTED] == slow.masks[:PROMPTED]).all()
+    assert (fast.masks[PROMPTED:] == slow.masks[PROMPTED + 4 :: 5]).all()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_hiding_video_hides_something_and_shows_it_again(seed):
     areas = make_clip(seed, 14, hurry=1.8, hiding=True).masks.sum(axis=(2, 3))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -5,12 +7,14 @@ from torch import nn
 from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
-from sa2va_cli.demo.following import Track, Watching
+from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track
 from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
+from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.seeing import Look
 from sa2va_cli.demo.speaking import Ground
 from sa2va_cli.demo.train import STAGES, Run, StageRun, rate_factor
+from sa2va_cli.demo.watching import Watching
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.tracker import Tracker
 
@@ -78,9 +82,11 @@ def test_pictures_and_videos_teach_the_whole_model():
     assert not [name for name in untouched if "layer" in name and "obj_score" not in name]
 
 
-def test_memory_learns_through_the_shipped_tracker():
+@pytest.mark.parametrize("make_stage", [Recall, Track])
+def test_memory_learns_through_the_shipped_tracker(make_stage):
     learner = Learner(fresh_model())
-    stage = Track()
+    learner.has_teacher = True
+    stage = make_stage()
     learner.requires_grad_(False)
     for named, _ in stage.groups(learner):
         for _, parameter in named:
@@ -90,7 +96,32 @@ def test_memory_learns_through_the_shipped_tracker():
     segmenter = learner.model.segmenter
     assert segmenter.memory_time_embedding.grad.abs().sum() > 0
     assert segmenter.pointer_projection.proj_in.weight.grad.abs().sum() > 0
-    assert "tracked_iou" in measures
+    assert learner.heads.remembered.weight.grad.abs().sum() > 0
+    assert measures.keys() & {"tracked_iou", "followed_iou"}
+
+
+def test_what_is_asked_to_recall_is_not_told():
+    """The masks of the asked frame must not reach memory: it would be found in no other way."""
+    learner = Learner(fresh_model()).requires_grad_(False)
+    stage = Recall()
+    with pytest.raises(ValueError, match="trace"):
+        stage.loss(learner, stage.prepare(range(1)))
+    learner.has_teacher = True
+    album = stage.prepare(range(2))
+    last = album.masks.clone()
+    last[-1] = 0
+    drawn = []
+    for masks in (album.masks, last):
+        asked = []
+        hook = learner.heads.remembered.register_forward_hook(
+            lambda _, given, told, kept=asked: kept.append(told)
+        )
+        stage.loss(learner, replace(album, masks=masks))
+        hook.remove()
+        drawn.append(asked)
+    assert len(drawn[0]) == 3
+    for one, other in zip(*drawn, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_long_videos_teach_by_their_end_and_pictures_come_in_between():
@@ -99,13 +130,14 @@ def test_long_videos_teach_by_their_end_and_pictures_come_in_between():
     for named, _ in stage.groups(learner):
         for _, parameter in named:
             parameter.requires_grad_(True)
-    footage = stage.prepare(range(4, 6))
+    long, still = (2 * stage.batch * KINDS.index(kind) for kind in (LONG, PICTURES))
+    footage = stage.prepare(range(long, long + 2))
     assert len(footage.masks) - footage.free < 10
     loss, _ = stage.loss(learner, footage)
     loss.backward()
     assert learner.model.segmenter.memory_time_embedding.grad.abs().sum() > 0
 
-    loss, measures = stage.loss(learner, stage.prepare(range(12, 14)))
+    loss, measures = stage.loss(learner, stage.prepare(range(still, still + 2)))
     loss.backward()
     assert len(measures["still_iou"]) > 8
 

@@ -62,6 +62,12 @@ def test_a_link_in_place_of_a_temporary_file_is_refused(tmp_path):
     assert (tmp_path / "precious").read_text() == "keep"
 
 
+def test_a_place_that_is_no_folder_is_an_error_that_names_the_file(tmp_path):
+    (tmp_path / "text").touch()
+    with pytest.raises(JobError, match=r"Cannot write .*text/a\.json: Not a directory"):
+        write_bytes(tmp_path / "text" / "a.json", b"new")
+
+
 def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
     code = (
         "import resource, signal, sys; from pathlib import Path\n"

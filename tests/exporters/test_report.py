@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from sa2va_cli.exporters import ExportOptions, export_results
 from sa2va_cli.exporters.links import relative_url, url_of
 from sa2va_cli.exporters.report_html import script_safe
+from sa2va_cli.results import FrameRun
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;<!--"
 
@@ -135,6 +137,23 @@ def test_urls_name_exactly_one_file(tmp_path):
         "../in/j"
     )
     assert ":" not in relative_url(str(tmp_path / "javascript:x"), tmp_path)
+
+
+def test_the_thumbnail_of_a_video_may_lie_far_behind_its_start(make, tmp_path):
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "50"})
+        stream.width, stream.height, stream.pix_fmt = 66, 48, "yuv420p"
+        for number in range(600):
+            pixels = np.full((48, 66, 3), number // 3, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    item, masks = make.video_results()[0]
+    late = [replace(m, frame_idx=570, rle=make.seen(1, make.box((48, 66), 40, 20, 9, 9)).rle)
+            for m in masks[:1]]  # fmt: skip
+    item = replace(item, path=str(tmp_path / "clip.mp4"), width=66, frames=(FrameRun(570, 1, 1),))
+    _, data = export(make.results([(item, late)]), tmp_path / "out")
+    thumbnail = np.asarray(Image.open(tmp_path / "out" / data["items"][0]["thumb"]))
+    assert abs(thumbnail[5, 5].astype(int) - 570 // 3).max() < 6
 
 
 def test_videos_have_a_thumbnail_of_a_frame_with_objects(make, tmp_path):

@@ -126,6 +126,39 @@ def test_sound_that_mp4_does_not_take_is_left_out_and_told(source, tmp_path):
         assert not container.streams.audio
 
 
+def write_stream(path):
+    """Half a second of MPEG-TS, the headers of some sound frames overwritten."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        video = container.add_stream("mpeg2video", rate=25)
+        video.width, video.height, video.pix_fmt = SHAPE[1], SHAPE[0], "yuv420p"
+        audio = container.add_stream("aac", rate=48_000, layout="mono")
+        tone = (np.sin(np.arange(24_000) / 20) * 8000).astype(np.int16)[None]
+        sound = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        sound.rate, sound.pts = 48_000, 0
+        for number in range(12):
+            frame = av.VideoFrame.from_ndarray(np.zeros((*SHAPE, 3), np.uint8), format="rgb24")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux([*video.encode(None), *audio.encode(sound), *audio.encode(None)])
+    data = bytearray(path.read_bytes())
+    at = 0
+    for number in range(12):
+        at = data.index(b"\xff\xf1", at + 1)  # every frame of AAC begins so
+        data[at : at + 2] = b"\0\0" if number > 4 else b"\xff\xf1"
+    path.write_bytes(data)
+
+
+def test_damaged_sound_does_not_stop_the_export_and_is_told(tmp_path, make):
+    write_stream(tmp_path / "clip.ts")
+    item, masks = make.video_results(12)[0]
+    results = make.results([(replace(item, path=str(tmp_path / "clip.ts")), masks)])
+    exported, path = export(results, tmp_path / "out")
+    assert exported.notes == ("v/clip.mp4: damaged parts of the sound left out",)
+    assert len(frames(path)) == 12
+    with av.open(str(path)) as container:
+        assert 0 < sum(packet.size > 0 for packet in container.demux(audio=0)) < 20
+
+
 def test_two_exports_give_the_same_bytes(source, tmp_path):
     results = source(sound="aac")
     one, two = (export(results, tmp_path / name)[1] for name in ("one", "two"))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,6 +28,26 @@ def test_same_names_with_other_suffixes_get_files_of_their_own(photos, tmp_path)
     assert names == ["a%2Ejpg.txt", "a%2Epng.txt"]
     pictures = sorted(path.name for path in (tmp_path / "yolo" / "images").glob("a*"))
     assert pictures == ["a%2Ejpg.jpg", "a%2Epng.png"]
+
+
+def test_readers_find_the_labels_of_pictures_in_folders_named_images(photos, make, tmp_path):
+    ids = ("images/a.jpg", "data/images/train/b.jpg", "imagesets/labels/c.d.jpg")
+    ((item, masks),) = [one for one in photos.results if one[0].item_id == "a.jpg"]
+    results = make.results([(replace(item, item_id=item_id), masks) for item_id in ids])
+    export_results(results, ["yolo"], tmp_path)
+    pictures = sorted((tmp_path / "yolo" / "images").rglob("*.jpg"))
+    assert len(pictures) == len(ids)
+    for picture in pictures:  # the rule of ultralytics
+        before, after = str(picture).rsplit("/images/", 1)
+        label = Path(f"{before}/labels/{after}").with_suffix(".txt")
+        assert label.is_file(), picture
+
+
+def test_the_yaml_holds_wherever_it_is_read_from(photos, tmp_path):
+    export_results(photos, ["yolo"], tmp_path)
+    data = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
+    assert "path" not in data, "a relative one would start from the reader's working folder"
+    assert data["train"] == data["val"] == "images"
 
 
 def test_coordinates_are_parts_of_the_picture_and_classes_count_from_zero(photos, tmp_path):

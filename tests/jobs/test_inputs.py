@@ -62,6 +62,24 @@ def test_nothing_given_is_refused(tmp_path):
         ids(JobConfig(), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "region"}, "--task region needs to know the regions"),
+        ({"task": "region", "regions": "none"}, "There are no regions in .*none"),
+        ({"task": "region", "regions": "text"}, "text cannot be read"),
+        ({"task": "segment", "regions": "in"}, "--regions does not go with --task segment"),
+    ],
+)
+def test_regions_are_looked_at_before_a_worker_starts(tmp_path, options, message):
+    write_pictures(tmp_path / "in", 1)
+    (tmp_path / "text").write_text("no JSON")
+    if "regions" in options:
+        options = options | {"regions": tmp_path / options["regions"]}
+    with pytest.raises(UsageError, match=message):
+        prepare(job(tmp_path, **options), TinySource())
+
+
 def test_a_list_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match="Cannot read"):
         ids(JobConfig(files_from=tmp_path / "none"), tmp_path)

@@ -85,7 +85,16 @@ def test_a_moved_folder_is_the_same_job(store):
     finish(store, "a.png")
     moved = [replace(item, path=item.path.replace("/in", "/moved")) for item in (A, B)]
     assert plan(store, moved) == ({"left": 1, "done": 1}, ["b.png"])
-    assert load_item(store, number_of(store, "b.png")).path == "/moved/b.png"
+    for name in ("a.png", "b.png"):
+        assert load_item(store, number_of(store, name)).path == f"/moved/{name}"
+
+
+def test_a_path_is_stored_whole_because_exports_may_start_elsewhere(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan(store, [replace(A, path="in/../in/a.png")], [Problem("b.png", "in/b.png", "gone")])
+    paths = [load_item(store, number_of(store, name)).path for name in ("a.png", "b.png")]
+    # ".." stays: behind a link it is not what it seems
+    assert paths == [f"{tmp_path}/in/../in/a.png", f"{tmp_path}/in/b.png"]
 
 
 def test_results_of_files_that_are_gone_stay(store, tmp_path):

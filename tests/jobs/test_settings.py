@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sa2va_cli.errors import UsageError
-from sa2va_cli.jobs.fingerprint import differences, dump_settings, fingerprint, job_settings
+from sa2va_cli.jobs.fingerprint import differences, dump_settings, job_settings
 from tests.jobs.runs import PROMPTS, job, results, run_job
 from tests.jobs.tiny import TinySource, write_pictures
 
@@ -59,8 +59,8 @@ def test_what_changes_no_result_is_no_setting(tmp_path, other):
 def test_the_fingerprint_hangs_on_every_setting(tmp_path):
     config = job(tmp_path)
     changes = [{"task": "ask"}, {"fps": 2.0}, {"every": 2}, {"dtype": "float32"}, {"start": 1.0}]
-    marks = {fingerprint(job_settings(replace(config, **change), "r")) for change in changes}
-    assert len(marks | {fingerprint(job_settings(config, "r"))}) == 6
+    marks = {dump_settings(job_settings(replace(config, **change), "r")) for change in changes}
+    assert len(marks | {dump_settings(job_settings(config, "r"))}) == 6
 
 
 def test_settings_as_text_do_not_hang_on_their_order():

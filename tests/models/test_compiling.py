@@ -4,11 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
 from sa2va_cli.masks import mask_iou
 from sa2va_cli.models.sa2va.compiler import cache_folder, check_compiler
+from sa2va_cli.models.sa2va.compiling import warm_up
 from sa2va_cli.results import Question
 
 QUESTIONS = [Question("<image>Please segment the red circle and the green triangle.")]
@@ -27,6 +29,12 @@ def test_without_a_compiler_the_user_is_told_before_anything_is_loaded(monkeypat
 def test_what_was_compiled_is_kept_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "sa2va" / "compiled"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_blank_pictures_for_the_compiler_fit_every_part_s_dtype(golden_checkpoint, dtype):
+    model = Sa2VA.from_pretrained(str(golden_checkpoint), device="cpu", dtype=dtype)
+    warm_up(model.model, torch.device("cpu"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -83,16 +84,22 @@ def digest(body):
     return hashlib.sha1(body).hexdigest()
 
 
-@pytest.fixture
-def hub(golden_checkpoint):
-    handler = type("GoldenHub", (Hub,), {"folder": golden_checkpoint, "requested": []})
+@contextmanager
+def serve(handler):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", handler.requested
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def hub(golden_checkpoint):
+    handler = type("GoldenHub", (Hub,), {"folder": golden_checkpoint, "requested": []})
+    with serve(handler) as endpoint:
+        yield endpoint, handler.requested
 
 
 def run(code, endpoint, home, **extra):
@@ -119,6 +126,7 @@ def info_of(name):
     )
 
 
+@pytest.mark.timeout(900)  # three processes load torch
 def test_a_hub_model_is_downloaded_loaded_and_then_used_offline(hub, tmp_path):
     endpoint, requested = hub
     done = run(LOAD, endpoint, tmp_path)
@@ -149,6 +157,28 @@ def test_a_model_the_hub_does_not_have_is_a_usage_error(hub, tmp_path):
     done = run(info_of("no/body"), endpoint, tmp_path)
     assert done.returncode == 2
     assert "Cannot get model 'no/body'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_download_that_breaks_off_is_told(golden_checkpoint, tmp_path):
+    class BreaksOff(Hub):
+        folder, requested = golden_checkpoint, []
+
+        def send_file(self, name, *, with_body):
+            if name == "model.safetensors" and with_body:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nhalf")
+                self.close_connection = True
+            else:
+                super().send_file(name, with_body=with_body)
+
+    with serve(BreaksOff) as endpoint:
+        code = (
+            "from sa2va_cli.cli.app import run_guarded\n"
+            "from sa2va_cli.models.sa2va.hub import locate\n"
+            f"run_guarded(lambda: locate({REPO!r}, None, local_files_only=False))"
+        )
+        done = run(code, endpoint, tmp_path)
+    assert done.returncode == 2
+    assert f"Error: Cannot get model '{REPO}'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_offline_an_unknown_model_is_refused_at_once(tmp_path):

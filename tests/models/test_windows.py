@@ -111,6 +111,12 @@ def test_a_video_that_ends_early_ends(golden_model):
     assert len(frames) == 9
 
 
+def test_a_gap_longer_than_a_window_does_not_end_the_video(golden_model):
+    footage = ListFootage(clip(24), broken=range(7, 18))
+    _, frames = run(golden_model, footage, VideoOptions(key_frames=3, window=4))
+    assert [f.masks.frame_idx for f in frames] == [*range(7), *range(18, 24)]
+
+
 def test_the_memory_of_a_window_does_not_grow(golden_model):
     options = VideoOptions(key_frames=2, window=6)
     looks, _ = run(golden_model, ListFootage(clip(30)), options, TWO)

@@ -52,9 +52,9 @@ def test_an_item_that_kills_workers_is_given_up_and_the_others_are_done(tmp_path
 def test_an_item_that_hangs_is_given_up(tmp_path):
     write_pictures(tmp_path / "in", 3)
     write_poison(tmp_path / "in/hang.png", "hang")
-    state = run_job(job(tmp_path, item_timeout=1.0))
+    state = run_job(job(tmp_path, item_timeout=3.0))
     assert (state.done, state.failed) == (3, 1)
-    assert results(tmp_path / "out")[-1].reason == "no sign of life for 1 s"
+    assert results(tmp_path / "out")[-1].reason == "no sign of life for 3 s"
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

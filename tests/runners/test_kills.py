@@ -89,9 +89,9 @@ def files(job_dir: Path) -> dict[str, bytes]:
 
 def test_a_few_kills_change_nothing(tmp_path):
     undisturbed(tmp_path, pictures=40)
-    kill_workers(tmp_path, kills=3, seconds=0.08, pictures=40)
+    kill_workers(tmp_path, kills=3, seconds=0.25, pictures=40)
     assert_equal(tmp_path, "workers")
-    kill_parents(tmp_path, kills=3, seconds=0.05, pictures=40)
+    kill_parents(tmp_path, kills=3, seconds=0.15, pictures=40)
     assert_equal(tmp_path, "parents")
 
 

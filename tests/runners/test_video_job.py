@@ -24,7 +24,7 @@ def test_a_run_killed_in_the_middle_of_a_video_leaves_no_half_of_it(tmp_path):
     write_pictures(tmp_path / "clip", FRAMES)
     options = ("-p", "car=the red car", "-p", "person=every person", "--frames-as-video")
     run = start(
-        "annotate", tmp_path / "clip", *options, "-o", tmp_path / "out", "-d", "cpu", seconds=0.02
+        "annotate", tmp_path / "clip", *options, "-o", tmp_path / "out", "-d", "cpu", seconds=0.1
     )
     wait_for(lambda: 0 < masks_stored(tmp_path / "out") < 2 * FRAMES)
     run.kill()
@@ -48,6 +48,6 @@ def test_a_worker_that_is_slow_over_a_video_gives_signs_of_life(tmp_path):
     write_pictures(tmp_path / "clip", 30)
     config = job(
         tmp_path, inputs=(str(tmp_path / "clip"),), frames_as_video=True, devices="cpu",
-        item_timeout=2.0,
+        item_timeout=4.0,
     )  # fmt: skip
-    assert run_job(config, TinySource(seconds=0.15)).done == 1, "4.5 s in all"
+    assert run_job(config, TinySource(seconds=0.2)).done == 1, "6 s in all"

@@ -39,7 +39,7 @@ def test_a_killed_run_goes_on_at_the_last_finished_window(tmp_path):
     out = tmp_path / "out"
     for place in (20, 40):
         arguments = (tmp_path / "clip", *OPTIONS, "-o", out, "-d", "cpu", "--window", str(WINDOW))
-        run = start("annotate", *arguments, seconds=0.05)
+        run = start("annotate", *arguments, seconds=0.1)
         reached = f"SELECT 1 FROM checkpoints WHERE frame_idx >= {place}"
         wait_for(lambda reached=reached: rows(out, reached))
         run.kill()
@@ -108,7 +108,7 @@ def test_a_file_that_changed_is_begun_anew(tmp_path):
 
 
 def test_being_killed_over_a_video_that_gets_on_never_counts_against_it(tmp_path):
-    write_pictures(tmp_path / "clip", 8)
+    write_pictures(tmp_path / "clip", 40)
     out = tmp_path / "out"
     arguments = (tmp_path / "clip", *OPTIONS, "-o", out, "-d", "cpu", "--window", "2")
     for place in (2, 4, 6):

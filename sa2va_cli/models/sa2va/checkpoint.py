@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sa2va_cli.errors import CheckpointError
-from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo, read_header, read_inventory
-from sa2va_cli.models.sa2va.config import Sa2vaConfig
-from sa2va_cli.models.sa2va.keys import (
-    MODIFIED_DECODER,
-    ORIGINAL_DECODER,
-    TRACKING_DECODER,
-    KeyMap,
-    Target,
+from sa2va_cli.models.sa2va.checkpoint_files import (
+    TensorInfo,
+    read_inventory,
+    with_original_decoder,
 )
+from sa2va_cli.models.sa2va.config import Sa2vaConfig
+from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER, KeyMap, Target
 from sa2va_cli.models.sa2va.model import Sa2vaModel, meta_model
 
 PROGRESS_DELAY = 3  # seconds: a short load shows nothing
@@ -118,41 +116,6 @@ def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module, keys: Ke
                 f"config.json makes it {_whole_shape(expected[name], keys.target(published))}.",
                 hint="is config.json the one that belongs to these weights?",
             )
-
-
-def with_original_decoder(
-    inventory: dict[str, TensorInfo], sam2_weights: Path
-) -> dict[str, TensorInfo]:
-    """The tensors of a plain checkpoint and of SAM 2's own decoder, named as Sa2VA-i names them.
-
-    The file may use the original names of SAM 2 or those of transformers. Raises CheckpointError
-    if there is no mask decoder in it.
-    """
-    if any(name.startswith(MODIFIED_DECODER) for name in inventory):
-        raise CheckpointError(
-            "This checkpoint has the original SAM 2 decoder already.",
-            hint="leave --sam2-weights out",
-        )
-    if not sam2_weights.is_file():
-        raise CheckpointError(f"No file {sam2_weights}.", hint="give a safetensors file of SAM 2.0")
-    keys = KeyMap(two_decoders=True)
-    original: dict[str, TensorInfo] = {}
-    for name, info in read_header(sam2_weights).items():
-        if name.startswith("sam_mask_decoder."):
-            original[ORIGINAL_DECODER + name.removeprefix("sam_mask_decoder.")] = info
-        elif name.startswith("mask_decoder."):
-            ours = TRACKING_DECODER + name.removeprefix("mask_decoder.")
-            original[keys.published_name(ours)[0]] = info
-    if not original:
-        raise CheckpointError(
-            f"{sam2_weights} holds no mask decoder of SAM 2.",
-            hint="give sam2-hiera-large (SAM 2.0) as safetensors",
-        )
-    renamed = {
-        name.replace(ORIGINAL_DECODER, MODIFIED_DECODER, 1): info
-        for name, info in inventory.items()
-    }
-    return renamed | original
 
 
 def published_state_dict(model: Sa2vaModel) -> dict[str, Tensor]:

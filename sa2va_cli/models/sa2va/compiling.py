@@ -33,12 +33,12 @@ def fixed_networks(model: Sa2vaModel) -> list[nn.Module]:
 
 def warm_up(model: Sa2vaModel, device: torch.device) -> None:
     """Compile now, on blank pictures, rather than at the first item."""
-    dtype = model.language_model.dtype
+    seen, drawn = model.vision_encoder.dtype, model.language_model.dtype
     tile, side = model.config.vision.image_size, model.config.segmenter.image_size
     width = model.config.segmenter.hidden_size
     with torch.inference_mode():
         for tiles in (1, 3):  # with the second number torch compiles for any
-            model.visual_tokens(torch.zeros(tiles, 3, tile, tile, device=device, dtype=dtype))
-        features = model.segmenter.encode(torch.zeros(1, 3, side, side, device=device, dtype=dtype))
+            model.visual_tokens(torch.zeros(tiles, 3, tile, tile, device=device, dtype=seen))
+        features = model.segmenter.encode(torch.zeros(1, 3, side, side, device=device, dtype=drawn))
         for objects in (1, 3):
             model.segmenter.decode_prompts(features, torch.zeros(objects, 1, width, device=device))

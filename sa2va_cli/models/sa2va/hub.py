@@ -74,7 +74,10 @@ def download(
     """The snapshot folder of a hub model, fetched if it is not in the cache."""
     # Imported here: it costs most of a second, and a folder does not need it.
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
+    # What its HTTP client raises when a connection breaks has, in newer versions, no other base.
+    broken_off = HfHubHTTPError.__bases__
     try:
         return Path(
             snapshot_download(
@@ -84,7 +87,7 @@ def download(
                 local_files_only=local_files_only,
             )
         )
-    except (OSError, ValueError) as error:  # all of the hub's errors are one of these
+    except (OSError, ValueError, *broken_off) as error:  # all of the hub's errors are one of these
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         at = f" at revision {revision}" if revision else ""
         raise CheckpointError(

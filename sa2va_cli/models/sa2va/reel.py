@@ -31,6 +31,10 @@ class Reel:
                 return
             yield self._held.popleft()
 
+    def ended(self) -> bool:
+        """Whether no frame is left."""
+        return not self._held and not self._advance()
+
     def close(self) -> None:
         """End the decoder."""
         if hasattr(self._frames, "close"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import Qwen2Tokenizer
 
-from sa2va_cli.errors import CheckpointError
+from sa2va_cli.errors import CheckpointError, UsageError
 
 SEG = "[SEG]"
 REQUIRED_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", SEG, "<p>", "</p>", "<vp>", "</vp>")
@@ -36,7 +36,14 @@ class Tokenizer:
         return len(self._tokenizer)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text as it stands; nothing is put in front."""
+        """Ids of the text as it stands; nothing is put in front.
+
+        Raises UsageError for text that is no unicode, such as bytes from a command line.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError("The text is no valid unicode.", hint="write it in UTF-8") from None
         return list(self._tokenizer.encode(text))
 
     def decode(self, ids: list[int]) -> str:

@@ -79,7 +79,7 @@ class WindowedVideo:
         state = self._hand_over(window)
         ahead = self._reel.ahead(window.read_ahead)
         keys = self._key_frames(window, ahead)
-        if not keys and not ahead and not self._reel.ahead(window.stop):
+        if not keys and self._reel.ended():
             return None
         if not keys:
             return WindowLook(window.number, window.first, (), (), state)

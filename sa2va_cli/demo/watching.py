@@ -1,0 +1,112 @@
+"""The segmenter as the tracker sees it while memory learns, and what its masks are worth."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sa2va_cli.demo.candidates import Candidates, decode, prompted
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
+from sa2va_cli.demo.losses import mask_loss
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
+
+VISIBLE = 0.5  # cells of the mask grid: an object that shows less is hidden
+
+
+class Watching:
+    """A segmenter for the tracker that keeps all three masks of each object, for the loss."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+        self.config = segmenter.config
+        self.memory_encoder = segmenter.memory_encoder
+        self.memory_time_embedding = segmenter.memory_time_embedding
+        self.drawn: list[Candidates] = []
+        self.asked = torch.zeros(0)  # (N, C, h, w) the newest frame as memory sees it
+
+    def memory_attention(
+        self, coarse: Tensor, memory: Tensor, positions: Tensor, num_pointers: int
+    ) -> Tensor:
+        attend = self.segmenter.memory_attention
+        self.asked = attend(coarse, memory, positions, num_pointers)
+        return self.asked
+
+    def decode_prompts(self, features: FrameFeatures, prompts: Tensor) -> DecodedMasks:
+        return self._best(prompted(self.segmenter, features, prompts))
+
+    def decode_tracked(
+        self, coarse: Tensor, features: FrameFeatures, *, original: bool = False
+    ) -> DecodedMasks:
+        assert not original  # there is one decoder
+        sparse = self.segmenter.prompt_tokens.empty(len(coarse))
+        return self._best(decode(self.segmenter, coarse, features, sparse))
+
+    def _best(self, drawn: Candidates) -> DecodedMasks:
+        self.drawn.append(drawn)
+        each = torch.arange(len(drawn.ious), device=drawn.ious.device)
+        best = drawn.ious.argmax(dim=1)
+        pointers = self.segmenter.pointer_projection(drawn.tokens[each, best])
+        there = drawn.object_logits[:, None] > 0
+        return DecodedMasks(
+            mask_logits=drawn.mask_logits[each, best],
+            scores=drawn.ious[each, best],
+            object_logits=drawn.object_logits,
+            pointers=torch.where(there, pointers, self.segmenter.no_object_pointer),
+        )
+
+
+def decoder_and_memory(learner: Learner, share: float) -> list[tuple[NamedParameters, float]]:
+    """What learns to remember, each with its part of that share of the rate."""
+    segmenter = parameters_of(learner.model.segmenter)
+    memory = [pair for pair in segmenter if is_video_only(pair[0])]
+    decoder = [pair for pair in segmenter if pair[0].startswith("mask_decoder")]
+    return [(memory + parameters_of(learner.heads.remembered), share), (decoder, 0.3 * share)]
+
+
+def frames_at(features: FrameFeatures, time: int, length: int) -> FrameFeatures:
+    """One frame of each video."""
+    return FrameFeatures(
+        features.coarse[time::length], features.middle[time::length], features.fine[time::length]
+    )
+
+
+def is_visible(masks: Tensor) -> Tensor:
+    """(N, side, side) -> (N,) bool."""
+    return masks.flatten(1).sum(dim=1) > VISIBLE
+
+
+def remembering_loss(learner: Learner, asked: Tensor, masks: Tensor) -> Tensor:
+    """Each coarse cell must tell how much of it the object covers, before anything is drawn.
+
+    Through the decoder alone, memory attention takes very long to find out what it is for.
+    """
+    told = learner.heads.remembered(asked.flatten(2).mT)[..., 0]  # (N, hw)
+    covered = F.adaptive_avg_pool2d(masks[:, None], asked.shape[-1]).flatten(1)
+    shown = told.sigmoid()
+    overlap = 2 * (shown * covered).sum(dim=1) + 1
+    area = (shown**2).sum(dim=1) + (covered**2).sum(dim=1) + 1
+    pixelwise = F.binary_cross_entropy_with_logits(told, covered)
+    return 3 * pixelwise + (1 - overlap / area).mean()
+
+
+def frame_loss(
+    drawn: Candidates, masks: Tensor, name: str, was_hidden: Tensor
+) -> tuple[Tensor, Measures]:
+    """Masks of what is seen, nothing for what is hidden, and which of both it is."""
+    visible = is_visible(masks)
+    loss = 0.5 * F.binary_cross_entropy_with_logits(drawn.object_logits, visible.float())
+    known = ((drawn.object_logits > 0) == visible).float()
+    measures: Measures = {f"{name}_seen": known.tolist()}
+    seen = visible.float().mean()
+    if visible.any():
+        part, ious = mask_loss(drawn.mask_logits[visible], drawn.ious[visible], masks[visible])
+        loss = loss + seen * part
+        measures[f"{name}_iou"] = ious.tolist()
+        measures["back_iou"] = ious[was_hidden[visible]].tolist()
+    if not visible.all():
+        hidden = drawn.mask_logits[~visible]
+        area = (hidden.sigmoid() ** 2).sum(dim=(2, 3))
+        part = 5 * F.softplus(hidden).mean() + (area / (area + 1)).mean()  # dice of nothing
+        loss = loss + (1 - seen) * part
+        measures[f"{name}_empty"] = ((hidden[:, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
+    return loss, measures
