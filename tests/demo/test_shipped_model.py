@@ -18,17 +18,17 @@ from sa2va_cli.results import Question
 # Lower than what the shipped weights reach on this very sample, by what other machines'
 # arithmetic may change.
 LEAST = {
-    "attributes": 0.82,
-    "relations": 0.75,
-    "plurals and several": 0.74,
-    "absent refused": 0.85,
-    "question": 0.92,
-    "count": 0.72,
-    "caption phrases": 0.80,
+    "attributes": 0.85,
+    "relations": 0.79,
+    "plurals and several": 0.80,
+    "absent refused": 0.89,
+    "question": 0.95,
+    "count": 0.82,
+    "caption phrases": 0.92,
     "region": 0.83,
 }
 MOST_REFUSED = 0.03
-LEAST_VIDEO_J = 0.40
+LEAST_VIDEO_J = 0.52
 
 
 @pytest.fixture(scope="module")
