@@ -133,7 +133,7 @@ def draw_report(job: Path, out: Path) -> None:
     with browser() as page:
         page.get((job / "report.html").resolve().as_uri())
         shoot(page, out / "report.jpg")
-        page.get((job / "report.html").resolve().as_uri() + "#11")
+        page.get((job / "report.html").resolve().as_uri() + "#10")
         page.refresh()
         shoot(page, out / "report-item.jpg")
 
