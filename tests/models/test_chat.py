@@ -18,7 +18,7 @@ SEGMENT = "Please segment the red circle."
 
 @pytest.fixture
 def counts(golden_model, monkeypatch):
-    """How often each network runs, and how many tokens the language model reads in each pass."""
+    """Pictures that each eye sees, and how many tokens the language model reads in each pass."""
     seen = {"vision": 0, "sam": 0, "read": []}
     parts = golden_model.model
 
@@ -31,7 +31,10 @@ def counts(golden_model, monkeypatch):
 
         monkeypatch.setattr(module, "forward", counting)
 
-    count(parts.vision_encoder, lambda _: seen.update(vision=seen["vision"] + 1))
+    count(
+        parts.vision_encoder,
+        lambda kwargs: seen.update(vision=seen["vision"] + len(kwargs["pixel_values"])),
+    )
     count(parts.segmenter.image_encoder, lambda _: seen.update(sam=seen["sam"] + 1))
     count(
         parts.language_model.model,
@@ -127,7 +130,7 @@ def test_a_clip_is_seen_once_and_tracked_for_every_answer(golden_model, counts):
     same_prediction(conversation.ask(SEGMENT), expected)
     past = conversation.past_text
     later = conversation.ask(SEGMENT)
-    assert (counts["vision"], counts["sam"]) == (1, 6)
+    assert (counts["vision"], counts["sam"]) == (5, 6)
     same_prediction(later, golden_model.predict(video=frames, text=SEGMENT, past_text=past))
 
 

@@ -47,6 +47,7 @@ def test_questions_of_one_picture_answer_as_if_alone(golden_model, picture, alon
 
 def test_a_picture_is_seen_once_for_all_questions(golden_model, picture, monkeypatch):
     seen = {"vision": 0, "sam": 0, "decoder": 0}
+    num_tiles = len(golden_model.steps.tiles(picture))
     for module, name in (
         (golden_model.model.vision_encoder, "vision"),
         (golden_model.model.segmenter.image_encoder, "sam"),
@@ -55,12 +56,12 @@ def test_a_picture_is_seen_once_for_all_questions(golden_model, picture, monkeyp
         forward = module.forward
 
         def counting(*args, forward=forward, name=name, **kwargs):
-            seen[name] += 1
+            seen[name] += len(kwargs.get("pixel_values", [None]))
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(module, "forward", counting)
     golden_model.answer_image(picture, [Question(text) for text in TEXTS])
-    assert seen == {"vision": 1, "sam": 1, "decoder": 1}
+    assert seen == {"vision": num_tiles, "sam": 1, "decoder": 1}
 
 
 def test_region_questions_share_only_the_picture(golden_model, picture):
