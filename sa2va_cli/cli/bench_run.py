@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,7 @@ class BenchOptions:
 
 def run_bench(config: JobConfig, options: BenchOptions) -> int:
     """Returns the exit code; at Ctrl-C what was measured until then is told."""
-    works = parse_works(options.works)
-    if options.markdown and not os.access(options.markdown.parent, os.W_OK):
-        raise UsageError(f"Cannot write {options.markdown}.", hint="name a file for --markdown")
-    if options.engine not in ENGINES:
-        raise unknown_name("engine", options.engine, ENGINES)
+    works = _checked(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     started = time.monotonic()
@@ -69,8 +65,29 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
     seconds = time.monotonic() - started
     typer.echo(f"model loaded{compiled} in {seconds:.1f} s", err=options.as_json)
     bench = Bench(_engines(model, options.engine, forced), machine, device)
+    comparisons, code = _compare(bench, works, options)
+    if options.as_json:
+        typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))
+    if options.markdown:
+        options.markdown.write_text(markdown(comparisons) + "\n", encoding="utf-8")
+    return code
+
+
+def _checked(options: BenchOptions) -> Sequence[Work]:
+    """The works, if all that was asked for can be done. Raises UsageError."""
+    works = parse_works(options.works)
+    if options.markdown and not os.access(options.markdown.parent, os.W_OK):
+        raise UsageError(f"Cannot write {options.markdown}.", hint="name a file for --markdown")
+    if options.engine not in ENGINES:
+        raise unknown_name("engine", options.engine, ENGINES)
+    return works
+
+
+def _compare(
+    bench: Bench, works: Sequence[Work], options: BenchOptions
+) -> tuple[list[Comparison], int]:
+    """What was measured, all of it or until a signal came; and the exit code."""
     comparisons: list[Comparison] = []
-    code: str | int | None = 0
     try:
         for work in works:
             comparison = bench.compare(work, options.repeat, options.frames)
@@ -80,12 +97,8 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
                 raise bench.stopped_by
     except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
         typer.echo("interrupted: this is what was measured", err=True)
-        code = signal.code
-    if options.as_json:
-        typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))
-    if options.markdown:
-        options.markdown.write_text(markdown(comparisons) + "\n", encoding="utf-8")
-    return int(code or 0)
+        return comparisons, int(signal.code or 0)
+    return comparisons, 0
 
 
 def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:

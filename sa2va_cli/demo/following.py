@@ -85,7 +85,11 @@ class Track:
         if not isinstance(kind, Take):
             first = self.images * seeds[0]
             return make_lesson(range(first, first + self.images * self.batch), 5, drawn=4)
-        videos = [self._video(rng, kind) for _ in seeds]
+        return self._footage(rng, kind, [self._video(rng, kind) for _ in seeds])
+
+    def _footage(
+        self, rng: random.Random, kind: Take, videos: list[tuple[Clip, list[Exchange]]]
+    ) -> Footage:
         clips = [clip for clip, _ in videos]
         rows = [into_rows(rng, exchanges, {}) for _, exchanges in videos]
         sequences, starts = pack(rows, PROMPTED)
