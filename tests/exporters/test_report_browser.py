@@ -23,6 +23,7 @@ DRIVER = shutil.which("chromedriver")
 selenium = pytest.importorskip("selenium", reason="selenium drives the browser")
 
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
@@ -72,7 +73,10 @@ def open_page(browser, folder, fragment=""):
 
 
 def shown(page):
-    return [card.text for card in page.find_elements(By.CSS_SELECTOR, ".card .title")]
+    """The names in the grid at one moment: it may be drawn anew at any time."""
+    return page.execute_script(
+        "return Array.from(document.querySelectorAll('.card .title'), title => title.innerText)"
+    )
 
 
 def wait_for(condition, seconds=30):
@@ -84,10 +88,18 @@ def wait_for(condition, seconds=30):
 
 
 def open_item(page, name):
-    card = next(
-        c for c in page.find_elements(By.CLASS_NAME, "card") if c.get_attribute("title") == name
-    )
-    card.click()
+    find = "return [...document.querySelectorAll('.card')].find(c => c.title === arguments[0])"
+
+    def clicked():
+        card = page.execute_script(find, name)
+        try:
+            if card is not None:
+                card.click()
+        except StaleElementReferenceException:  # the grid was drawn anew in between
+            return False
+        return card is not None
+
+    wait_for(clicked)
     return page.find_element(By.ID, "detail")
 
 
