@@ -15,21 +15,24 @@ from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.conversations import Sequences, into_rows, pack, seg_places
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
 from sa2va_cli.demo.lessons import Lesson, make_lesson, video_exchanges
-from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
+from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
 from sa2va_cli.demo.questions import Exchange
 from sa2va_cli.demo.recalling import Album, Recall
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.speaking import draw, project, read, see, understand
 from sa2va_cli.demo.targets import sam_pixels, soft_mask, vision_pixels
 from sa2va_cli.demo.watching import (
+    MATCHING,
     Watching,
     decoder_and_memory,
     frame_loss,
     frames_at,
     is_visible,
+    matching_loss,
     remembering_loss,
+    shown_things,
 )
-from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.tracker import NUM_RECENT, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class Track:
         while True:
             hiding = rng.random() < 0.75
             seed, hurry = rng.randrange(HELD_OUT_SEED), rng.uniform(*kind.hurry)
-            clip = make_clip(seed, kind.length, hurry, hiding)
+            clip = make_clip(seed, kind.length, hurry, Sequel(hiding))
             found = video_exchanges(rng, clip, 16)
             different = {one.targets[0]: one for one in found if one.targets}
             exchanges = sorted(different.values(), key=lambda one: -hides(clip, one.targets[0]))
@@ -147,6 +150,8 @@ class Track:
         loss = torch.zeros((), device=prompts.device)
         measures: Measures = {}
         was_hidden = torch.zeros(len(prompts), dtype=torch.bool, device=prompts.device)
+        side = features.coarse.shape[-1]
+        things = [shown_things(masks, batch.videos, side) for masks in batch.masks]
         for time in range(length):
             name = "prompted" if time < PROMPTED else "tracked"
             with torch.set_grad_enabled(time >= batch.free and torch.is_grad_enabled()):
@@ -158,13 +163,22 @@ class Track:
                     tracker.track_frame(time, frame)
                 part, shown = frame_loss(watching.drawn[-1], batch.masks[time], name, was_hidden)
                 if time >= PROMPTED:
+                    held = [*range(PROMPTED), *recent_frames(time)]
+                    memory = torch.cat([things[i] for i in held], dim=1)
+                    matching, matched = matching_loss(watching.reads, things[time], memory)
                     part = part + remembering_loss(learner, watching.asked, batch.masks[time])
+                    part, shown = part + MATCHING * matching, shown | matched
             if time >= batch.free:
                 loss = loss + part * (0.4 if time < PROMPTED else 1.0)
             for key, values in shown.items():
                 measures.setdefault(key, []).extend(values)
             was_hidden = was_hidden | ~is_visible(batch.masks[time])
         return loss / (length - batch.free), measures
+
+
+def recent_frames(time: int) -> range:
+    """The tracked frames whose cells memory holds, as the tracker lines them up."""
+    return range(time - 1, max(PROMPTED, time - NUM_RECENT) - 1, -1)
 
 
 def hides(clip: Clip, things: tuple[int, ...]) -> bool:

@@ -19,6 +19,7 @@ from sa2va_cli.demo.shapes import Thing, paint
 
 PROMPTED = 5  # frames that the language model sees
 BAR_WIDTH = (0.2, 0.42)  # part of the picture: the widest hide large things
+GONE = 0.25  # of the things after a cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,22 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Sequel:
+    """What happens after the prompted frames."""
+
+    hiding: bool = False  # something hides behind a bar and comes back
+    skip: int = 1  # time passes so much faster
+    cut: bool = False  # things have changed places, and some are gone
+
+
+@dataclass(frozen=True, slots=True)
 class Reel:
     """What is to be filmed: when, and how large. Pixels."""
 
     times: tuple[int, ...]
     width: int
     height: int
+    roles: tuple[int | None, ...]  # whose place and path each thing has after the prompted frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +91,8 @@ class Path:
         return replace(thing, x=x, y=y)
 
 
-def make_clip(
-    seed: int, length: int, hurry: float = 1.0, hiding: bool = False, skip: int = 1
-) -> Clip:
-    """The same video for the same arguments; things in a hurry hide within fewer frames.
-
-    `hiding`: something hides behind a bar after the prompted frames and comes back. `skip`: after
-    the prompted frames time passes so much faster.
-    """
+def make_clip(seed: int, length: int, hurry: float = 1.0, sequel: Sequel = Sequel()) -> Clip:
+    """The same video for the same arguments; things in a hurry hide within fewer frames."""
     rng = random.Random(seed)
     while True:
         width, height = picture_size(rng)
@@ -95,8 +100,9 @@ def make_clip(
         pace = math.sqrt(width * height) * 0.024 * hurry
         bars = _bars(rng, width, height)
         paths = [_path(rng, thing, bars, pace) for thing in things]
-        reel = Reel(times_of(length, skip), width, height)
-        if hiding and not _something_hides(things, paths, bars, reel):
+        roles = _recast(rng, len(things)) if sequel.cut else tuple(range(len(things)))
+        reel = Reel(times_of(length, sequel.skip), width, height, roles)
+        if sequel.hiding and not _something_hides(things, paths, bars, reel):
             continue
         clip = _film(rng, things, paths, bars, reel)
         if clip.in_view:
@@ -107,6 +113,11 @@ def times_of(length: int, skip: int) -> tuple[int, ...]:
     """When the frames of a video are taken."""
     last = PROMPTED - 1
     return tuple(time if time <= last else last + (time - last) * skip for time in range(length))
+
+
+def _recast(rng: random.Random, count: int) -> tuple[int | None, ...]:
+    places = rng.sample(range(count), count)
+    return tuple(None if rng.random() < GONE else place for place in places)
 
 
 def _something_hides(
@@ -174,8 +185,11 @@ def _film(
     in_view = set(range(len(things)))
     for number, time in enumerate(reel.times):
         canvas, owners = still.copy(), np.full((height, width), -1, np.int8)
-        for index, (thing, path) in enumerate(zip(things, paths, strict=True)):
-            paint(canvas, owners, path.at(thing, time, width, height), index)
+        for index, thing in enumerate(things):
+            role = index if number < PROMPTED else reel.roles[index]
+            if role is not None:
+                actor = replace(thing, x=things[role].x, y=things[role].y)
+                paint(canvas, owners, paths[role].at(actor, time, width, height), index)
         for bar in bars:
             bar.cover(canvas, owners)
         masks[number] = owners == np.arange(len(things))[:, None, None]

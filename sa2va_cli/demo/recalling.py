@@ -13,23 +13,28 @@ from torch import Tensor
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
-from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
+from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.targets import box_of, sam_pixels, soft_mask, value_indices
 from sa2va_cli.demo.watching import (
+    MATCHING,
     Watching,
     decoder_and_memory,
     frame_loss,
     frames_at,
     is_visible,
+    matching_loss,
     remembering_loss,
+    shown_things,
 )
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks
 from sa2va_cli.models.sa2va.tracker import Bank, Tracker
 
 FRAMES = 8
 MOST_FIRST = 3  # frames that memory holds as prompted ones
-LOST = 0.3  # of the things: a tracker that was wrong, or saw none of a thing, must find it again
+CUT = 0.4  # of the videos: things have changed places, so that places tell nothing
+# Of the things: a tracker that saw none of a thing, or followed another, must find it again.
+MISSED, MISTAKEN = 0.15, 0.2
 ASKED = range(PROMPTED, FRAMES)
 SURE = 40.0  # the difference of logits between inside and outside of a mask that is known
 
@@ -43,13 +48,14 @@ class Album:
     boxes: Tensor  # (N, 4) in the first frame
     values: Tensor  # (N, 4) attributes
     masks: Tensor  # (FRAMES, N, side, side)
-    lost: Tensor  # (N,) bool: after the first frames memory holds nothing of the thing
+    held: Tensor  # (N,) whose masks memory holds after the first frames: most its own; -1, nobody's
+    strangers: Tensor  # (M,) things that are also asked for in the next video, which lacks them
     remembered: tuple[tuple[int, int], ...]  # for each asked frame: of the first and newest frames
 
 
 class Recall:
-    """What was in some frames is told; where is it now? Often time has jumped, or only the first
-    frame is remembered, so that nothing but its looks tells which thing it is."""
+    """What was in some frames is told; where is it now, if anywhere? Often time has jumped, or
+    places have changed, so that nothing but its looks tells which thing it is."""
 
     name = "recall"
     pictures = 12_000
@@ -58,11 +64,7 @@ class Recall:
 
     def prepare(self, seeds: Sequence[int]) -> Album:
         rng = random.Random(seeds[0])
-        skip = rng.choice((1, 2, 4, 8))
-        clips = [
-            make_clip(seed % HELD_OUT_SEED, FRAMES, rng.uniform(0.8, 2.5), rng.random() < 0.5, skip)
-            for seed in seeds
-        ]
+        clips = [_clip(rng, seed % HELD_OUT_SEED) for seed in seeds]
         things = [(video, thing) for video, clip in enumerate(clips) for thing in clip.in_view]
         return Album(
             sam_pixels([frame for clip in clips for frame in clip.frames]),
@@ -72,7 +74,8 @@ class Recall:
             torch.from_numpy(
                 np.stack([_masks(clips[video], thing) for video, thing in things], axis=1)
             ),
-            torch.tensor([rng.random() < LOST for _ in things]),
+            torch.tensor([_held(rng, things, number) for number in range(len(things))]),
+            torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
             tuple((rng.randint(1, MOST_FIRST), rng.choice((0, 1, 2, 4))) for _ in ASKED),
         )
 
@@ -90,46 +93,80 @@ class Recall:
             has_box = torch.ones_like(batch.videos, dtype=torch.bool)
             prompts = learner.heads.teacher(batch.boxes, has_box, batch.values)
         frames = [
-            take(with_fine_levels(segmenter, frames_at(features, time, FRAMES)), batch.videos)
-            for time in range(FRAMES)
+            with_fine_levels(segmenter, frames_at(features, time, FRAMES)) for time in range(FRAMES)
         ]
         watching = Watching(segmenter)
-        first = watching.decode_prompts(frames[0], prompts)
+        first = watching.decode_prompts(take(frames[0], batch.videos), prompts)
         known = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
+        everything = torch.arange(len(batch.videos), device=batch.videos.device)
         for time in range(FRAMES - 1):
-            masks = batch.masks[time]
-            if time >= MOST_FIRST:
-                masks = masks.masked_fill(batch.lost[:, None, None], 0)
-            known.condition(time, frames[time], told(watching, first, masks))
+            whose = everything if time < MOST_FIRST else batch.held
+            frame = take(frames[time], batch.videos)
+            known.condition(time, frame, told(watching, first, batch.masks[time], whose))
+        rows = torch.cat((everything, batch.strangers))
+        known.keep(rows.tolist())
+        next_videos = (batch.videos[batch.strangers] + 1) % len(frames[0].coarse)
+        videos = torch.cat((batch.videos, next_videos))
         bank = known.bank().conditioning
-        never = torch.zeros_like(has_box)
-        loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never)
+        never = torch.zeros_like(rows, dtype=torch.bool)
+        side = frames[0].coarse.shape[-1]
+        things = [shown_things(masks, batch.videos, side) for masks in batch.masks]
+        elsewhere = things[0].new_full((len(batch.strangers), side * side), -1)
+        sought = [torch.cat((own, elsewhere)) for own in things]
+        loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never[everything])
         for time, (num_first, num_newest) in zip(ASKED, batch.remembered, strict=True):
+            newest = range(max(num_first, time - num_newest), time)
             asked = Tracker(watching)  # type: ignore[arg-type]
-            asked.restore(
-                Bank(bank[:num_first], bank[max(num_first, time - num_newest) : time], ())
+            asked.restore(Bank(bank[:num_first], tuple(bank[i] for i in newest), ()))
+            asked.track_frame(time, take(frames[time], videos))
+            held = [*range(num_first), *reversed(newest)]  # as the tracker lines them up
+            matching, matched = matching_loss(
+                watching.reads, sought[time], torch.cat([things[i] for i in held], dim=1)[rows]
             )
-            asked.track_frame(time, frames[time])
             name = "followed" if num_newest else "found_again"
-            part, shown = frame_loss(watching.drawn[-1], batch.masks[time], name, never)
-            loss = loss + part + remembering_loss(learner, watching.asked, batch.masks[time])
-            for key, values in shown.items():
+            own = batch.masks[time]
+            masks = torch.cat((own, torch.zeros_like(own[batch.strangers])))
+            part, shown = frame_loss(watching.drawn[-1], masks, name, never)
+            part = part + remembering_loss(learner, watching.asked, masks)
+            loss = loss + part + MATCHING * matching
+            for key, values in (shown | matched).items():
                 measures.setdefault(key, []).extend(values)
         return loss / (1 + len(ASKED)), measures
 
 
-def told(watching: Watching, first: DecodedMasks, masks: Tensor) -> DecodedMasks:
-    """What the decoder would have said of a frame with these masks, (N, side, side) soft.
+def told(watching: Watching, first: DecodedMasks, masks: Tensor, whose: Tensor) -> DecodedMasks:
+    """What the decoder would have said of a frame, had it drawn these masks.
 
-    Objects that are seen keep the pointer of the first frame.
+    Args:
+        first: what it said of the first frame; a thing that is seen keeps its pointer.
+        masks: (N, side, side) soft, the true ones.
+        whose: (N,) the thing that is drawn for each, -1 for none.
     """
-    visible = is_visible(masks)[:, None]
+    drawn = masks[whose].masked_fill((whose < 0)[:, None, None], 0)
     return DecodedMasks(
-        mask_logits=SURE * (masks - 0.5),
+        mask_logits=SURE * (drawn - 0.5),
         scores=first.scores,
         object_logits=first.object_logits,
-        pointers=torch.where(visible, first.pointers, watching.segmenter.no_object_pointer),
+        pointers=torch.where(
+            is_visible(drawn)[:, None], first.pointers[whose], watching.segmenter.no_object_pointer
+        ),
     )
+
+
+def _clip(rng: random.Random, seed: int) -> Clip:
+    hurry, sequel = rng.uniform(0.8, 2.5), Sequel(cut=True)
+    if rng.random() >= CUT:
+        sequel = Sequel(hiding=rng.random() < 0.5, skip=rng.choice((1, 2, 4, 8)))
+    return make_clip(seed, FRAMES, hurry, sequel)
+
+
+def _held(rng: random.Random, things: list[tuple[int, int]], number: int) -> int:
+    chance = rng.random()
+    if chance < MISSED:
+        return -1
+    video, thing = things[number]
+    others = [i for i, (v, other) in enumerate(things) if v == video and other != thing]
+    return rng.choice(others) if others and chance < MISSED + MISTAKEN else number
 
 
 def _box(clip: Clip, thing: int) -> tuple[float, ...]:
@@ -142,3 +179,16 @@ def _values(clip: Clip, thing: int) -> tuple[int, ...]:
 
 def _masks(clip: Clip, thing: int) -> np.ndarray:
     return np.stack([soft_mask(masks, (thing,)) for masks in clip.masks])
+
+
+def _strangers(
+    rng: random.Random, clips: Sequence[Clip], things: list[tuple[int, int]]
+) -> list[int]:
+    """Half of the things that nothing in the next video looks like."""
+    looks = [{words[2:] for words in clip.facts.words} for clip in clips]
+    return [
+        number
+        for number, (video, thing) in enumerate(things)
+        if clips[video].facts.words[thing][2:] not in looks[(video + 1) % len(clips)]
+        and rng.random() < 0.5
+    ]

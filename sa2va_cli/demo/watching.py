@@ -1,5 +1,7 @@
 """The segmenter as the tracker sees it while memory learns, and what its masks are worth."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,9 +10,12 @@ from sa2va_cli.demo.candidates import Candidates, decode, prompted
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, is_video_only, parameters_of
 from sa2va_cli.demo.losses import mask_loss
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
+from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 
 VISIBLE = 0.5  # cells of the mask grid: an object that shows less is hidden
+MATCHING = 0.3  # weight of the loss of that name, summed over layers
+SHOWN = 0.3  # of a coarse cell: so much of it a thing covers that the cell shows it
 
 
 class Watching:
@@ -23,12 +28,22 @@ class Watching:
         self.memory_time_embedding = segmenter.memory_time_embedding
         self.drawn: list[Candidates] = []
         self.asked = torch.zeros(0)  # (N, C, h, w) the newest frame as memory sees it
+        self.reads: list[tuple[RopeAttention, Any]] = []  # how it came to that, layer by layer
 
     def memory_attention(
         self, coarse: Tensor, memory: Tensor, positions: Tensor, num_pointers: int
     ) -> Tensor:
         attend = self.segmenter.memory_attention
+        self.reads = []
+        hooks = [
+            layer.cross_attn_image.register_forward_pre_hook(  # type: ignore[union-attr]
+                lambda module, given: self.reads.append((module, given))
+            )
+            for layer in attend.layers
+        ]
         self.asked = attend(coarse, memory, positions, num_pointers)
+        for hook in hooks:
+            hook.remove()
         return self.asked
 
     def decode_prompts(self, features: FrameFeatures, prompts: Tensor) -> DecodedMasks:
@@ -87,6 +102,40 @@ def remembering_loss(learner: Learner, asked: Tensor, masks: Tensor) -> Tensor:
     area = (shown**2).sum(dim=1) + (covered**2).sum(dim=1) + 1
     pixelwise = F.binary_cross_entropy_with_logits(told, covered)
     return 3 * pixelwise + (1 - overlap / area).mean()
+
+
+def matching_loss(
+    reads: list[tuple[RopeAttention, Any]], sought: Tensor, held: Tensor
+) -> tuple[Tensor, Measures]:
+    """Each cell of a thing must look at the cells that showed the same thing, whose mask it is
+    or not: so memory tells things apart by their looks.
+
+    Args:
+        reads: the attentions to memory and what they were given.
+        sought: (N, hw) which thing each cell of the frame shows, -1 for none.
+        held: (N, S) the same for the cells in memory.
+    """
+    same = (sought[..., None] == held[:, None]) & (sought >= 0)[..., None]  # (N, hw, S)
+    known = same.any(dim=2)
+    loss = torch.zeros((), device=sought.device)
+    shares: list[float] = []
+    for attention, (queries, keys, _, table, num_pointers) in reads:
+        queries, keys = attention.placed(queries, keys, table, num_pointers)
+        likeness = queries @ keys.mT / queries.shape[-1] ** 0.5  # (N, hw, S + pointers)
+        right = likeness[..., : held.shape[1]].masked_fill(~same, -torch.inf)
+        surprise = likeness.logsumexp(dim=2)[known] - right[known].logsumexp(dim=1)
+        loss = loss + surprise.sum() / known.sum().clamp(min=1)
+        shares = (-surprise).exp().tolist()
+    return loss, {"matched": shares}
+
+
+def shown_things(masks: Tensor, videos: Tensor, side: int) -> Tensor:
+    """(N, S, S) masks of things in some videos (N,) -> (N, side * side): for each of them what the
+    cells of its video show, as the number of a thing, -1 for none of them."""
+    covered = F.adaptive_avg_pool2d(masks[:, None], side).flatten(1)  # (N, hw)
+    apart = videos[:, None] != videos
+    most, which = covered.masked_fill(apart[..., None], 0).max(dim=1)
+    return torch.where(most > SHOWN, which, -1)
 
 
 def frame_loss(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sa2va_cli.demo.motion import PROMPTED, make_clip
+from sa2va_cli.demo.motion import PROMPTED, Sequel, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED, MIN_VISIBLE, make_scene
 from sa2va_cli.demo.shapes import COLORS, FILLS, SHAPES, SIZES, coverage_patch
 
@@ -68,15 +68,27 @@ def test_things_move_and_hide():
 
 
 def test_time_can_jump_after_the_prompted_frames():
-    slow, fast = make_clip(4, 20), make_clip(4, 8, skip=5)
+    slow, fast = make_clip(4, 20), make_clip(4, 8, sequel=Sequel(skip=5))
     assert len(fast.frames) == 8
     assert (fast.masks[:PROMPTED] == slow.masks[:PROMPTED]).all()
     assert (fast.masks[PROMPTED:] == slow.masks[PROMPTED + 4 :: 5]).all()
 
 
+def test_after_a_cut_things_have_changed_places_and_some_are_gone():
+    moved, gone = 0, 0
+    for seed in range(8):
+        usual, cut = make_clip(seed, 8), make_clip(seed, 8, sequel=Sequel(cut=True))
+        assert len(cut.things) == len(usual.things)
+        before = cut.masks[PROMPTED - 1, list(cut.in_view)]
+        after = cut.masks[PROMPTED, list(cut.in_view)]
+        gone += int((~after.any(axis=(1, 2))).sum())
+        moved += int((after.any(axis=(1, 2)) & ~(before & after).any(axis=(1, 2))).sum())
+    assert moved >= 5 and gone >= 3
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_hiding_video_hides_something_and_shows_it_again(seed):
-    areas = make_clip(seed, 14, hurry=1.8, hiding=True).masks.sum(axis=(2, 3))
+    areas = make_clip(seed, 14, hurry=1.8, sequel=Sequel(hiding=True)).masks.sum(axis=(2, 3))
     hidden = areas < 0.2 * areas[0]
     back = ~hidden[-1] & hidden[PROMPTED:].any(axis=0) & ~hidden[:PROMPTED].any(axis=0)
     assert back.any()

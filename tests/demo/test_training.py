@@ -7,14 +7,16 @@ from torch import nn
 from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
-from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track
+from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track, recent_frames
 from sa2va_cli.demo.learner import Learner
+from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.seeing import Look
 from sa2va_cli.demo.speaking import Ground
 from sa2va_cli.demo.train import STAGES, Run, StageRun, rate_factor
-from sa2va_cli.demo.watching import Watching
+from sa2va_cli.demo.watching import Watching, matching_loss, shown_things
+from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.tracker import Tracker
 
@@ -207,3 +209,53 @@ def test_what_is_exported_loads_and_starts_training_again(tmp_path):
     warm = StageRun(run_in(tmp_path / "empty", tmp_path / "checkpoint"), ShortLook(), 0)
     shipped = loaded.model.state_dict()["language_model.model.embed_tokens.weight"]
     assert (warm.learner.model.language_model.model.embed_tokens.weight == shipped).all()
+
+
+def test_a_cell_that_looks_where_the_same_thing_was_loses_nothing():
+    attention = RopeAttention(4, 4)
+    table = torch.ones(2, 2, dtype=torch.complex64)  # a frame of two cells, without places
+    for linear in (attention.q_proj, attention.k_proj):
+        torch.nn.init.eye_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+    looks = 30 * torch.eye(4)[None, :2]  # (1, 2, 4): two things that look different
+    sought, swapped = torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
+    reads = [(attention, (looks, looks.clone(), None, table, 0))]
+    right, measures = matching_loss(reads, sought, sought)
+    assert right < 1e-3 and measures["matched"] == pytest.approx([1, 1])
+    wrong, _ = matching_loss(reads, sought, swapped)
+    assert wrong > 10
+    nowhere, measures = matching_loss(reads, sought, torch.tensor([[-1, -1]]))
+    assert nowhere == 0 and measures["matched"] == []
+
+
+def test_cells_show_the_things_of_their_own_video():
+    masks = torch.zeros(3, 4, 4)
+    masks[0, :2, :2] = masks[2, 2:, 2:] = 1
+    masks[1, :2, 2] = 1  # half a cell
+    videos = torch.tensor([0, 0, 1])
+    assert shown_things(masks, videos, 2).tolist() == [
+        [0, 1, -1, -1],
+        [0, 1, -1, -1],
+        [-1, -1, -1, 2],
+    ]
+
+
+def test_memory_s_cells_are_lined_up_as_the_tracker_does():
+    learner = Learner(fresh_model()).requires_grad_(False)
+    segmenter = learner.model.segmenter
+    watching = Watching(segmenter)
+    tracker = Tracker(watching)
+    features = segmenter.encode(torch.rand(1, 3, 192, 192))
+    fine = with_fine_levels(segmenter, features)
+    for time in range(PROMPTED):
+        tracker.condition(time, fine, watching.decode_prompts(fine, torch.rand(1, 1, 128)))
+    for time in range(PROMPTED, PROMPTED + 9):
+        bank = tracker.bank()
+        remembered = {one.frame_idx: one.memory for one in (*bank.conditioning, *bank.recent)}
+        tracker.track_frame(time, fine)
+        memory = watching.reads[0][1][2]  # (1, K, D)
+        frames = [*range(PROMPTED), *recent_frames(time)]
+        cells = memory[:, : 144 * len(frames)].split(144, dim=1)
+        for one, frame in zip(cells, frames, strict=True):
+            assert torch.equal(one, remembered[frame].to(one.dtype))
+        assert len(frames) == len(remembered)

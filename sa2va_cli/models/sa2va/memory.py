@@ -45,14 +45,21 @@ class RopeAttention(nn.Module):
     ) -> Tensor:
         """Queries (N, hw, C) or (1, hw, C), the same for all; keys and values (N, K, D), whose last
         `num_pointers` do not rotate."""
-        queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
-        keys = self.k_proj(keys)
-        num_spatial = keys.shape[1] - num_pointers
-        keys[:, :num_spatial] = rotate(keys[:, :num_spatial], table)
+        queries, keys = self.placed(queries, keys, table, num_pointers)
         output = F.scaled_dot_product_attention(
             queries[:, None], keys[:, None], self.v_proj(values)[:, None]
         )
         return self.out_proj(output[:, 0])
+
+    def placed(
+        self, queries: Tensor, keys: Tensor, table: Tensor, num_pointers: int
+    ) -> tuple[Tensor, Tensor]:
+        """What is compared: queries (N, hw, C) and keys (N, K, C), rotated by where they are."""
+        queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
+        keys = self.k_proj(keys)
+        num_spatial = keys.shape[1] - num_pointers
+        keys[:, :num_spatial] = rotate(keys[:, :num_spatial], table)
+        return queries, keys
 
 
 class MemoryAttentionLayer(nn.Module):
