@@ -172,6 +172,9 @@ class VideoRecords:
         return tuple(self._answer(idx, exchange) for idx, exchange in enumerate(self._asked))
 
     def _read(self, answers: Sequence[Answer]) -> list[Reading]:
+        """Of each prompt's answer; of none where not one key frame of a window could be read."""
+        if not answers:
+            return []
         return [
             self._task.read(exchange.prompt, answer)
             for exchange, answer in zip(self._asked, answers, strict=True)
