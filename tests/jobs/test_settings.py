@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_the_fingerprint_hangs_on_every_setting(tmp_path):
     changes = [{"task": "ask"}, {"fps": 2.0}, {"every": 2}, {"dtype": "float32"}, {"start": 1.0}]
     marks = {dump_settings(job_settings(replace(config, **change), "r")) for change in changes}
     assert len(marks | {dump_settings(job_settings(config, "r"))}) == 6
+
+
+def test_the_same_regions_may_be_spelt_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spellings = ("masks", "./masks", "x/../masks", str(tmp_path / "masks"))
+    marks = {
+        dump_settings(job_settings(job(tmp_path, regions=Path(spelling)), "r"))
+        for spelling in (*spellings, "other")
+    }
+    assert len(marks) == 2
 
 
 def test_settings_as_text_do_not_hang_on_their_order():
