@@ -76,7 +76,9 @@ def _encode(path: Path, item: ItemResult, video: Video, results: ResultReader) -
         closing(Sound(item.path)) as sound,
         closing(Mp4Writer(path, item.height, item.width, sound)) as writer,
     ):
-        for pixels, time, duration in _with_durations(_drawn(item, video, results), video):
+        drawn = _drawn(item, video, results)
+        to_end = bool(item.frames) and item.frames[-1].numbers[-1] == video.info.num_frames - 1
+        for pixels, time, duration in _with_durations(drawn, video, to_end):
             writer.add(pixels, time, duration)
             count += 1
         writer.finish()
@@ -100,9 +102,12 @@ def _drawn(item: ItemResult, video: Video, results: ResultReader) -> Iterator[Ti
 
 
 def _with_durations(
-    frames: Iterator[TimedFrame], video: Video
+    frames: Iterator[TimedFrame], video: Video, to_end: bool
 ) -> Iterator[tuple[np.ndarray, float, float]]:
-    """(pixels, time, duration): a frame lasts until the next one."""
+    """(pixels, time, duration): a frame lasts until the next one.
+
+    `to_end`: the last of them is the last one of the file, and lasts as long as it does there.
+    """
     step = 1 / (video.info.fps or FRAME_FOLDER_FPS)
     waiting: TimedFrame | None = None
     for time, pixels in frames:
@@ -113,4 +118,5 @@ def _with_durations(
     if waiting is not None:
         rest = (video.info.duration or 0.0) - waiting[0]
         # the file's end may be far behind the last frame that was looked at
-        yield waiting[1], waiting[0], rest if 0 < rest < 2 * step else step
+        is_own = rest > 0 and (to_end or rest < 2 * step)
+        yield waiting[1], waiting[0], rest if is_own else step

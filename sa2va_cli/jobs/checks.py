@@ -42,12 +42,18 @@ def check_values(config: JobConfig) -> None:
         (
             config.overlap is None or 1 <= config.overlap < (config.window or 0),
             f"--overlap {config.overlap}",
-            "give how many frames two windows share: fewer than --window has",
+            "give how many frames two windows share: 1 or more, and fewer than --window has",
         ),
         (
             config.engine != "plain" or (config.window is None and not config.track_all),
             "--engine plain with --window or --track-all",
             "it works as the reference does, which looks at a video once, and at every frame",
+        ),
+        (
+            config.engine != "plain"
+            or (config.key_sampling == "first" and config.video_mode != "sa2va-i"),
+            "--engine plain with --key-sampling uniform or --video-mode sa2va-i",
+            "it works as the reference does, which sees the first frames",
         ),
         (
             config.item_timeout > 0,

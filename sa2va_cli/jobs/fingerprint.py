@@ -1,13 +1,15 @@
 """Which settings the results of a job depend on, and how two sets of them differ."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from sa2va_cli.config import JobConfig, spell_prompt
 
 Settings = dict[str, Any]  # JSON values by option name
 
-# Options that change results. The others say where and how fast, or what is made of the results.
+# Options that change results. The others say where and how fast, or what is made of the results;
+# what is in the file of `sam2_weights` is part of the model's revision.
 RESULT_OPTIONS = (
     "task",
     "presence",
@@ -23,7 +25,6 @@ RESULT_OPTIONS = (
     "window",
     "overlap",
     "video_mode",
-    "sam2_weights",
     "max_pixels",
     "model",
     "dtype",
@@ -61,6 +62,8 @@ def _same_weights(name: str, old: Settings, new: Settings) -> bool:
 
 
 def _plain(value: object) -> Any:
+    if isinstance(value, Path):  # the same one, however it is spelt, and from whatever folder
+        return str(value.resolve())
     return value if isinstance(value, str | int | float | None) else str(value)
 
 

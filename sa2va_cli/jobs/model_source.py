@@ -6,7 +6,11 @@ from pathlib import Path
 
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
-from sa2va_cli.models.sa2va.checkpoint_files import read_inventory, with_original_decoder
+from sa2va_cli.models.sa2va.checkpoint_files import (
+    files_fingerprint,
+    read_inventory,
+    with_original_decoder,
+)
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.hub import locate
@@ -82,11 +86,13 @@ class Sa2vaSource:
         source = locate(self.name, self.revision, local_files_only=self.offline)
         load_config(source.folder)
         tensors = read_inventory(source.folder)
+        revision = source.revision
         if self.how.sam2_weights is not None:
             with_original_decoder(tensors, self.how.sam2_weights)
+            revision += f" with SAM 2 {files_fingerprint([self.how.sam2_weights])}"
         elif self.needs_two_decoders:
             _check_two_decoders(tensors)
-        return source.revision, Sa2vaLoader(str(source.folder), self.how)
+        return revision, Sa2vaLoader(str(source.folder), self.how)
 
 
 def _check_two_decoders(tensors: Iterable[str]) -> None:

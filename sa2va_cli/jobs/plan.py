@@ -68,7 +68,7 @@ class Plan:
     """How the found items stand."""
 
     new: int
-    changed: int  # another size, time or prompt than when they were done
+    changed: int  # another size, time, prompt or region than when they were done
     again: int  # done or failed before, and asked for once more
     left: int  # found before, not done yet
     done: int
@@ -151,15 +151,24 @@ def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
 def load_item(store: JobStore, item: int) -> MediaItem:
     query = "SELECT item_id, path, kind, size, mtime_ns, own FROM items WHERE item = ?"
     item_id, path, kind, size, mtime_ns, own = store.connection.execute(query, (item,)).fetchone()
-    prompts = tuple(Prompt(*prompt) for prompt in json.loads(own)) if own else ()
+    stored = json.loads(own) if own else []
+    stored = stored["prompts"] if isinstance(stored, dict) else stored
+    prompts = tuple(Prompt(*prompt) for prompt in stored)
     return MediaItem(item_id, os.fsdecode(path), kind, size, mtime_ns, prompts)
 
 
 def _found_row(item: MediaItem) -> tuple[str, bytes, str, int, int, str, int]:
     cost = item.size * (1 if item.kind == "image" else VIDEO_COST)
-    own = json.dumps([[p.category, p.text] for p in item.prompts]) if item.prompts else ""
     path = _whole_path(item.path)
-    return (item.item_id, path, item.kind, item.size, item.mtime_ns, own, cost)
+    return (item.item_id, path, item.kind, item.size, item.mtime_ns, _own(item), cost)
+
+
+def _own(item: MediaItem) -> str:
+    """What else its result hangs on, besides its file and the settings of the job."""
+    prompts = [[prompt.category, prompt.text] for prompt in item.prompts]
+    if item.regions:
+        return json.dumps({"prompts": prompts, "regions": item.regions})
+    return json.dumps(prompts) if prompts else ""
 
 
 def _whole_path(path: str) -> bytes:

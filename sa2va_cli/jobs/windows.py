@@ -74,14 +74,18 @@ class WindowedAnnotator:
             footage, questions, self._options, records.name, state
         ):
             if isinstance(event, WindowLook):
+                records.note(opened.video.notes)
                 self._begin(event, footage.numbers[event.first], records, batch)
             else:
                 number = footage.numbers[event.masks.frame_idx]
                 records.frames.append(number)
                 masks = replace(event.masks, frame_idx=number)
                 self._later(partial(batch.add_numbered, masks, event.obj_ids))
+        result = video_result(opened, len(records.frames))
+        records.note(result.notes)
         return replace(
-            video_result(opened, len(records.frames)),
+            result,
+            notes=tuple(records.notes),
             answers=records.answers(),
             objects=tuple(records.objects),
             frames=frame_runs(records.frames),
@@ -132,12 +136,14 @@ class VideoRecords:
         self.windows: list[WindowRecord] = []
         self.objects: list[ObjectRecord] = []
         self.frames = array("q")  # numbers in the file of those that were looked at
+        self.notes: list[str] = []  # on the file, those of earlier attempts first
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
         stored = json.loads(checkpoint.records)
         self.windows = [WindowRecord(*window) for window in stored["windows"]]
         self.objects = [ObjectRecord(*record) for record in stored["objects"]]
+        self.notes = stored.get("notes", [])
         for run in stored["frames"]:
             self.frames.extend(FrameRun(*run).numbers)
 
@@ -146,8 +152,13 @@ class VideoRecords:
             "windows": [astuple(window) for window in self.windows],
             "objects": [astuple(record) for record in self.objects],
             "frames": [astuple(run) for run in frame_runs(self.frames)],
+            "notes": self.notes,
         }
         return Checkpoint(frame_idx, json.dumps(records), state)
+
+    def note(self, notes: Sequence[str]) -> None:
+        """What the file's reader has told so far."""
+        self.notes = list(dict.fromkeys([*self.notes, *notes]))
 
     def name(self, answers: Sequence[Answer]) -> list[str]:
         """What each [SEG] is called, in order."""
@@ -172,6 +183,9 @@ class VideoRecords:
         return tuple(self._answer(idx, exchange) for idx, exchange in enumerate(self._asked))
 
     def _read(self, answers: Sequence[Answer]) -> list[Reading]:
+        """Of each prompt's answer; of none where not one key frame of a window could be read."""
+        if not answers:
+            return []
         return [
             self._task.read(exchange.prompt, answer)
             for exchange, answer in zip(self._asked, answers, strict=True)

@@ -6,6 +6,7 @@ standard input closes.
 """
 
 import json
+import math
 import os
 import signal
 import struct
@@ -32,6 +33,7 @@ DECORD_BYTES = 64 * 2**20
 _ATTACHED_PIC = 0x400  # the cover of an album is no video
 _DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
 SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
+BARE_STREAM_FPS = 25.0  # where not even a rate is told; what players take
 ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
 
 
@@ -45,6 +47,7 @@ class _Index:
 
     stamps: array  # "q", presentation stamps in units of the time base
     times: array  # "d", seconds from the first frame
+    duration: float  # seconds from the first frame to the end of the last one
     declared: int | None
     fps: float | None
 
@@ -97,7 +100,7 @@ def _decode(request: Request, pipe: _Pipe) -> None:
         width=first.shape[1],
         height=first.shape[0],
         fps=index.fps,
-        duration=index.times[-1] + (1 / index.fps if index.fps else 0.0),
+        duration=index.duration,
         declared_frames=index.declared,
         num_frames=len(index.times),
         selected=tuple(request.sampling.span(index.times, sampled)),
@@ -168,20 +171,31 @@ def _open_video(path: str) -> tuple[Any, Any]:
 def _read_index(path: str, pipe: _Pipe) -> _Index:
     """Count the frames and learn when each is shown, without decoding any."""
     container, stream = _open_video(path)
-    stamps = array("q")
+    stamps, untimed, latest, lasting = array("q"), 0, -math.inf, 0
     with container:
         for packet in _packets(container, stream, []):
-            if packet.size and not packet.is_discard:
-                stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.is_discard:
+                continue
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.size:
+                untimed += stamp is None
                 stamps.append(len(stamps) if stamp is None else stamp)
                 if len(stamps) % 10_000 == 0:
                     pipe.send("alive")
-        declared, rate, base = stream.frames or None, stream.average_rate, stream.time_base
+            if stamp is not None:  # of empty packets, too: they make the frame before last longer
+                latest, lasting = max(latest, stamp), packet.duration or 0
+        declared, base = stream.frames or None, stream.time_base
+        rate = float(stream.average_rate) if stream.average_rate else None
     if not stamps:
         raise UndecodableError("it holds no frames")
+    if untimed == len(stamps):  # a bare stream of pictures tells a rate at best
+        base = 1 / (rate or BARE_STREAM_FPS)
     stamps = array("q", sorted(stamps))
     times = array("d", (float((stamp - stamps[0]) * base) for stamp in stamps))
-    return _Index(stamps, times, declared, _frame_rate(times, float(rate) if rate else None))
+    fps = _frame_rate(times, rate)
+    told = float((latest + lasting - stamps[0]) * base)
+    duration = told if told > times[-1] else times[-1] + (1 / fps if fps else 0.0)
+    return _Index(stamps, times, duration, declared, fps)
 
 
 def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:

@@ -24,6 +24,7 @@ class MediaItem:
     size: int  # bytes; of all frames together for a folder
     mtime_ns: int  # of the newest frame for a folder
     prompts: tuple[Prompt, ...] = ()  # from a manifest; empty: the prompts of the job
+    regions: str = ""  # changes when the regions to ask about do; empty: none
 
     @property
     def media_kind(self) -> MediaKind:

@@ -65,7 +65,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     devices = choose_devices(config.devices, config.workers_per_device)
     choose_batch_size(config.batch_size, devices)
     revision, load = source.prepare()
-    found = _take_shard(find_inputs(config, output), shard)
+    found = _with_regions(_take_shard(find_inputs(config, output), shard), config)
     _check_asked(config, found)
     return Prepared(config, job_dir, found, devices, job_settings(config, revision), load)
 
@@ -183,6 +183,15 @@ def _check_regions(config: JobConfig) -> None:
         )
     if config.regions is not None:
         open_regions(config.regions)
+
+
+def _with_regions(found: Discovery, config: JobConfig) -> Discovery:
+    """An item whose regions were drawn anew is a changed item."""
+    if config.regions is None:
+        return found
+    source = open_regions(config.regions)
+    marked = (replace(item, regions=source.mark(item.item_id)) for item in found.items)
+    return replace(found, items=tuple(marked))
 
 
 def _check_asked(config: JobConfig, found: Discovery) -> None:

@@ -1,5 +1,6 @@
 """Regions of pictures, read from mask PNGs or from a COCO file."""
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ class RegionSource(Protocol):
         """The regions of one image; empty when the source has none. MediaError if unreadable."""
         ...
 
+    def mark(self, item_id: str) -> str:
+        """16 hex digits that change when the regions of this image do."""
+        ...
+
 
 def open_regions(path: Path) -> RegionSource:
     """A folder of PNGs or a COCO .json file. Raises UsageError when it is neither."""
@@ -52,15 +57,25 @@ class PngRegions:
         self.folder = folder
 
     def regions(self, item_id: str) -> tuple[Region, ...]:
+        paths, one_each = self._files(item_id)
+        if one_each:
+            return tuple(Region(_values(path)[0] != 0, path.stem) for path in paths)
+        return read_regions(paths[0]) if paths else ()
+
+    def mark(self, item_id: str) -> str:
+        """By names, lengths and times, as for the pictures themselves."""
+        paths, _ = self._files(item_id)
+        there = [(path.name, path.stat()) for path in paths if path.is_file()]
+        return _digest([(name, status.st_size, status.st_mtime_ns) for name, status in there])
+
+    def _files(self, item_id: str) -> tuple[list[Path], bool]:
+        """The PNGs of one image, and whether each is one region."""
         whole, stem = self.folder / item_id, (self.folder / item_id).with_suffix("")
         for path in (whole.with_name(f"{whole.name}.png"), stem.with_name(f"{stem.name}.png")):
             if path.is_file():
-                return read_regions(path)
-        for folder in (whole, stem):
-            if folder.is_dir():
-                paths = sorted(folder.glob("*.png"))
-                return tuple(Region(_values(path)[0] != 0, path.stem) for path in paths)
-        return ()
+                return [path], False
+        folder = next((folder for folder in (whole, stem) if folder.is_dir()), None)
+        return (sorted(folder.glob("*.png")), True) if folder else ([], False)
 
 
 def read_regions(path: Path) -> tuple[Region, ...]:
@@ -122,6 +137,16 @@ class CocoRegions:
         annotations = self.annotations.get(image["id"], [])
         return tuple(self._region(annotation, image) for annotation in annotations)
 
+    def mark(self, item_id: str) -> str:
+        """By all that the file says about the image."""
+        try:
+            image = self._image(item_id)
+        except MediaError as error:  # told when the image is asked about
+            return _digest(str(error))
+        annotations = self.annotations.get(image["id"], []) if image else []
+        names = [self.names.get(one.get("category_id"), "") for one in annotations]
+        return _digest([image, annotations, names])
+
     def _image(self, item_id: str) -> dict[str, Any] | None:
         candidates = self.images.get(PurePosixPath(item_id).name, [])
         exact = [image for image in candidates if image["file_name"] == item_id]
@@ -142,6 +167,11 @@ class CocoRegions:
         if mask is None:
             raise MediaError(f"Annotation {name} of {self.path} has no segmentation.")
         return Region(mask, name, self.names.get(annotation.get("category_id"), ""))
+
+
+def _digest(facts: object) -> str:
+    """16 hex digits of anything that JSON can say."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read_coco(path: Path) -> dict[str, Any]:

@@ -105,8 +105,35 @@ def test_colours_are_those_of_the_source(tmp_path, make):
 def test_the_duration_is_that_of_the_source(source, tmp_path):
     results = source(times=[0, 100, 200, 300, 400, 500])
     _, path = export(results, tmp_path / "out")
+    durations = []
+    for file in (tmp_path / "clip.mkv", path):
+        with av.open(str(file)) as container:
+            durations.append(container.duration / 1e6)
+    assert durations[1] == pytest.approx(durations[0], abs=0.005)
+
+
+def write_slides(path, num_frames, last):
+    """Frames 40 ms apart, of which the last one stays for `last` ms."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mjpeg", options={"strict": "unofficial"})
+        video.width, video.height, video.pix_fmt = SHAPE[1], SHAPE[0], "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(np.zeros((*SHAPE, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number * 40, Fraction(1, 1000)
+            for packet in video.encode(frame):
+                packet.duration = 40 if number < num_frames - 1 else last
+                container.mux(packet)
+
+
+@pytest.mark.parametrize(("every", "duration"), [(1, 3.2), (2, 0.24)])
+def test_a_last_frame_that_stays_long_does_so_if_it_was_looked_at(tmp_path, make, every, duration):
+    write_slides(tmp_path / "slides.mov", 6, last=3000)
+    item, masks = make.every(every, *make.video_results(6 // every)[0])
+    results = make.results([(replace(item, path=str(tmp_path / "slides.mov")), masks)])
+    _, path = export(results, tmp_path / "out")
     with av.open(str(path)) as container:
-        assert container.duration / 1e6 == pytest.approx(0.6, abs=0.005)
+        assert container.duration / 1e6 == pytest.approx(duration, abs=0.005)
 
 
 @pytest.mark.parametrize("codec", ["aac", "flac"])

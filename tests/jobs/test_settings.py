@@ -1,6 +1,8 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.fingerprint import differences, dump_settings, job_settings
@@ -61,6 +63,31 @@ def test_the_fingerprint_hangs_on_every_setting(tmp_path):
     changes = [{"task": "ask"}, {"fps": 2.0}, {"every": 2}, {"dtype": "float32"}, {"start": 1.0}]
     marks = {dump_settings(job_settings(replace(config, **change), "r")) for change in changes}
     assert len(marks | {dump_settings(job_settings(config, "r"))}) == 6
+
+
+def test_the_same_regions_may_be_spelt_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spellings = ("masks", "./masks", "x/../masks", str(tmp_path / "masks"))
+    marks = {
+        dump_settings(job_settings(job(tmp_path, regions=Path(spelling)), "r"))
+        for spelling in (*spellings, "other")
+    }
+    assert len(marks) == 2
+
+
+def test_a_picture_whose_regions_were_drawn_anew_is_done_again(tmp_path):
+    names = [path.name for path in write_pictures(tmp_path / "in", 2)]
+    masks = write_pictures(tmp_path / "masks", 2)
+    for number, path in enumerate(masks):
+        Image.new("L", (20, 16), 255 * number).save(path)  # 0: no region in it
+    asked = job(tmp_path, task="region", regions=tmp_path / "masks", devices="cpu", runner="local")
+    state = run_job(asked)
+    assert (state.done, state.failed) == (1, 1)
+    Image.new("L", (20, 16), 255).save(masks[0])
+    state = run_job(asked)
+    assert (state.done, state.done_before) == (1, 1), "the one that failed has a region now"
+    assert [item.item_id for item, _ in results(asked.output)] == names
+    assert run_job(asked).done_before == 2
 
 
 def test_settings_as_text_do_not_hang_on_their_order():

@@ -70,6 +70,13 @@ def test_uneven_frames_keep_their_times(make_video, suffix):
     video, frames = read(make_video(f"uneven.{suffix}", times=times))
     assert [round(frame.time * 1000) for frame in frames] == times
     assert video.info.fps == pytest.approx(29 / 2.17, rel=1e-3)
+    assert video.info.duration == pytest.approx(2.21, abs=0.011), "the last one's own 40 ms"
+
+
+def test_a_bare_stream_of_pictures_has_the_times_of_its_rate(make_video):
+    video, frames = read(make_video("bare.h264"))
+    assert [round(frame.time, 3) for frame in frames] == [round(i * 0.04, 3) for i in range(30)]
+    assert (video.info.fps, video.info.duration) == (pytest.approx(25), pytest.approx(1.2))
 
 
 def test_sampling_keeps_the_numbers_of_the_frames(make_video):
@@ -147,6 +154,7 @@ def test_a_header_that_promises_too_much_is_noted(make_video):
     """AVI at 1/1000 s counts the gaps as frames, like a real file whose header says 444 of 68."""
     video, frames = read(make_video("gaps.avi", "mpeg4"))
     assert (video.info.declared_frames, video.info.num_frames, len(frames)) == (1200, 30, 30)
+    assert video.info.duration == pytest.approx(1.2)
     assert video.notes == ("the header says 1200 frames, the file holds 30",)
 
 

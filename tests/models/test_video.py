@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
+from sa2va_cli.jobs.model_source import Loading, Sa2vaSource
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.video import MaskStream, uniform_indices
 from sa2va_cli.results import Question, VideoOptions
@@ -181,9 +183,27 @@ def test_sam2_weights_give_a_plain_checkpoint_the_second_decoder(
         strict=True,
     ):
         np.testing.assert_array_equal(one.masks, other.masks)
-    for wrong in (tmp_path / "nothing", plain / "model.safetensors"):
-        with pytest.raises(CheckpointError):
+    (tmp_path / "sam2.pt").write_bytes(b"PK")
+    save_file(original | {"no_obj_embed_spatial": torch.zeros(1, 64)}, tmp_path / "sam21")
+    for wrong, message in (
+        (tmp_path / "nothing", "No file"),
+        (plain / "model.safetensors", "no mask decoder"),
+        (tmp_path / "sam2.pt", "pickled"),
+        (tmp_path / "sam21", r"SAM 2\.1"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
             Sa2VA.from_pretrained(str(plain), device="cpu", sam2_weights=wrong)
+    marks = {}
+    for name in ("sam2", "copy", "other"):
+        path = tmp_path / name / "sam2.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        first = next(iter(original))
+        changed = {first: original[first] + 1} if name == "other" else {}
+        save_file(original | changed, path)
+        source = Sa2vaSource(str(plain), how=Loading(sam2_weights=path))
+        marks[name] = source.prepare()[0]
+    assert marks["sam2"] == marks["copy"] != marks["other"]
+    assert Sa2vaSource(str(plain)).prepare()[0] not in marks.values()
 
 
 def test_objects_tracked_at_once_are_as_if_tracked_alone(golden_model):

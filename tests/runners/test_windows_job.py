@@ -33,7 +33,7 @@ def window_job(folder, **options):
 
 
 def test_a_killed_run_goes_on_at_the_last_finished_window(tmp_path):
-    write_pictures(tmp_path / "clip", FRAMES)
+    write_pictures(tmp_path / "clip", FRAMES)[5].write_bytes(b"\x89PNG\r\n\x1a\n")
     whole = window_job(tmp_path, output=tmp_path / "whole")
     run_job(whole)
     out = tmp_path / "out"
@@ -54,6 +54,7 @@ def test_a_killed_run_goes_on_at_the_last_finished_window(tmp_path):
     assert run_job(window_job(tmp_path)).done == 1
     ((video, masks),), ((same, expected),) = results(out), results(tmp_path / "whole")
     assert video == same
+    assert video.notes[0].startswith("frame 5 is missing"), "also when an earlier run met it"
     marked = [mask for mask in masks if mask.score == 77]
     assert {mask.frame_idx for mask in marked} == {stored - 1}
     expected = [replace(m, score=77.0) if m.frame_idx == stored - 1 else m for m in expected]

@@ -159,3 +159,18 @@ def test_a_file_that_is_no_coco_file_is_a_usage_error(tmp_path, text):
 def test_a_path_without_regions_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="There are no regions"):
         open_regions(tmp_path / "none")
+
+
+def test_the_mark_of_a_coco_file_changes_only_for_the_images_that_do(tmp_path):
+    path = tmp_path / "regions.json"
+    images = [{"id": i, "file_name": f"{i}.jpg", "height": 4, "width": 4} for i in (1, 2)]
+
+    def marks(**changed):
+        boxes = [{"id": i, "image_id": i, "bbox": [0, 0, 2, 2]} for i in (1, 2)]
+        boxes[1].update(changed)
+        path.write_text(json.dumps({"images": images, "annotations": boxes}))
+        return [open_regions(path).mark(f"{i}.jpg") for i in (1, 2)]
+
+    before, after = marks(), marks(bbox=[0, 0, 3, 3])
+    assert before[0] == after[0] and before[1] != after[1]
+    assert marks() == before

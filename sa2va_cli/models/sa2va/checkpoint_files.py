@@ -6,6 +6,7 @@ Headers are read here, weights are not; no torch, so that a command line may loo
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ TOKENIZER_FILES = (
 )
 # All that is ever downloaded or read. No code, nothing pickled.
 ALLOWED_FILES = ("config.json", *TOKENIZER_FILES, INDEX_FILE, "*.safetensors")
+PICKLED = (".pt", ".pth", ".bin", ".ckpt")
+ONLY_IN_SAM21 = ("no_obj_embed_spatial", "occlusion_spatial_embedding_parameter")
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 
 
@@ -112,9 +115,14 @@ def fingerprint(folder: Path) -> str:
 
     Small files count whole; of weights the header, the length and the first and last megabyte.
     """
-    digest = hashlib.sha256()
     files = [folder / "config.json", *(folder / name for name in TOKENIZER_FILES)]
-    for path in [*(file for file in files if file.is_file()), *weight_files(folder)]:
+    return files_fingerprint([*(file for file in files if file.is_file()), *weight_files(folder)])
+
+
+def files_fingerprint(paths: Iterable[Path]) -> str:
+    """The same of single files; wherever they lie."""
+    digest = hashlib.sha256()
+    for path in paths:
         digest.update(f"{path.name}:{path.stat().st_size}:".encode())
         with path.open("rb") as file:
             digest.update(file.read(2**20))
@@ -190,9 +198,19 @@ def with_original_decoder(
         )
     if not sam2_weights.is_file():
         raise CheckpointError(f"No file {sam2_weights}.", hint="give a safetensors file of SAM 2.0")
+    if sam2_weights.suffix in PICKLED:
+        raise CheckpointError(
+            f"{sam2_weights} is pickled.",
+            hint="sa2va never unpickles: give SAM 2.0 Hiera-L as safetensors",
+        )
     keys = KeyMap(two_decoders=True)
     original: dict[str, TensorInfo] = {}
     for name, info in read_header(sam2_weights).items():
+        if name in ONLY_IN_SAM21:
+            raise CheckpointError(
+                f"{sam2_weights} holds SAM 2.1; Sa2VA is built on SAM 2.0.",
+                hint="give sam2-hiera-large (SAM 2.0) as safetensors",
+            )
         if name.startswith("sam_mask_decoder."):
             original[ORIGINAL_DECODER + name.removeprefix("sam_mask_decoder.")] = info
         elif name.startswith("mask_decoder."):
