@@ -19,20 +19,30 @@ DAMAGED = "damaged parts of the sound left out"
 X264 = {"preset": "veryfast", "crf": "20", "threads": "4", "bf": "0"}
 
 
-class Sound:
-    """The sound of a source, copied packet by packet without decoding.
+class Source:
+    """What is taken over from a source: its sound, packet by packet without decoding, and the shape
+    of its pixels.
 
     Times are seconds from the source's first frame.
     """
 
-    def __init__(self, source: str) -> None:
-        self.note = ""  # what is not there of it, and why
-        self._container = _open(source)
+    def __init__(self, path: str) -> None:
+        self.note = ""  # what of the sound is not there, and why
+        self._container = _open(path)
         self.stream = _audio_stream(self._container)
         codec = self.stream.codec_context.codec.canonical_name if self.stream else ""
         if self.stream is not None and codec not in COPIED_SOUND:
             self.note = f"sound left out: mp4 players do not take {codec}"
             self.stream = None
+
+    def pixel_aspect(self, height: int, width: int) -> Fraction:
+        """Width of a pixel over its height, in frames of that size: upright ones."""
+        video = self._container.streams.video if self._container is not None else ()
+        if not video:
+            return Fraction(1)
+        aspect = video[0].sample_aspect_ratio or Fraction(1)
+        stored = (video[0].height, video[0].width)
+        return 1 / aspect if stored == (width, height) != (height, width) else aspect
 
     def packets(self) -> Iterator[tuple[float, av.Packet]]:
         """(time, packet), in order; what sounds before the first frame is left out."""
@@ -78,7 +88,7 @@ def _first_frame_time(container: "av.container.InputContainer") -> float:
 class Mp4Writer:
     """Frames of one size in, a file out. Odd sizes grow by one pixel: H.264 needs even ones."""
 
-    def __init__(self, path: Path, height: int, width: int, sound: Sound | None = None) -> None:
+    def __init__(self, path: Path, height: int, width: int, source: Source | None = None) -> None:
         self._container = av.open(
             f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}
         )
@@ -88,11 +98,13 @@ class Mp4Writer:
         self._video.time_base = self._video.codec_context.time_base = CLOCK
         self._video.codec_context.gop_size = 50
         _say_colours(self._video.codec_context)
-        self._sound, self._audio = sound, None
+        if source is not None:
+            self._video.codec_context.sample_aspect_ratio = source.pixel_aspect(height, width)
+        self._source, self._audio = source, None
         self._packets: Iterator[tuple[float, av.Packet]] = iter(())
-        if sound is not None and sound.stream is not None:
-            self._audio = self._container.add_stream_from_template(sound.stream)
-            self._packets = sound.packets()
+        if source is not None and source.stream is not None:
+            self._audio = self._container.add_stream_from_template(source.stream)
+            self._packets = source.packets()
         self._waiting: tuple[float, av.Packet] | None = None
         self._start = 0.0
         self._end = 0.0
@@ -141,7 +153,7 @@ class Mp4Writer:
                 self._mux_sound(packet, time)
 
     def _mux_sound(self, packet: av.Packet, time: float) -> None:
-        assert self._sound and self._audio is not None and packet.time_base is not None
+        assert self._source and self._audio is not None and packet.time_base is not None
         packet.stream = self._audio
         packet.pts = packet.dts = round((time - self._start) / packet.time_base)
         try:
@@ -149,7 +161,7 @@ class Mp4Writer:
         except av.FFmpegError as error:
             if isinstance(error, OSError):  # the disk's fault
                 raise
-            self._sound.note = DAMAGED
+            self._source.note = DAMAGED
 
 
 def _say_colours(context: "av.VideoCodecContext") -> None:

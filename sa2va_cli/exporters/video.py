@@ -14,7 +14,7 @@ from sa2va_cli.exporters.files import OutputFolder
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.frames import frames_of
 from sa2va_cli.exporters.labels import Memory
-from sa2va_cli.exporters.mp4 import Mp4Writer, Sound
+from sa2va_cli.exporters.mp4 import Mp4Writer, Source
 from sa2va_cli.exporters.names import item_file
 from sa2va_cli.exporters.overlay import FOLDER, item_overlay, shorten
 from sa2va_cli.media.frames import Video
@@ -73,8 +73,8 @@ def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[st
 def _encode(path: Path, item: ItemResult, video: Video, results: ResultReader) -> list[str]:
     count = 0
     with (
-        closing(Sound(item.path)) as sound,
-        closing(Mp4Writer(path, item.height, item.width, sound)) as writer,
+        closing(Source(item.path)) as source,
+        closing(Mp4Writer(path, item.height, item.width, source)) as writer,
     ):
         drawn = _drawn(item, video, results)
         to_end = bool(item.frames) and item.frames[-1].numbers[-1] == video.info.num_frames - 1
@@ -82,7 +82,7 @@ def _encode(path: Path, item: ItemResult, video: Video, results: ResultReader) -
             writer.add(pixels, time, duration)
             count += 1
         writer.finish()
-    notes = [sound.note] if sound.note else []
+    notes = [source.note] if source.note else []
     return notes + ([f"{count} of {item.num_frames} frames"] if count < item.num_frames else [])
 
 

@@ -112,6 +112,33 @@ def test_the_duration_is_that_of_the_source(source, tmp_path):
     assert durations[1] == pytest.approx(durations[0], abs=0.005)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square_stay_so(tmp_path, make, turned):
+    height, width = SHAPE[::-1] if turned else SHAPE
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
+        video.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        if turned:
+            video.set_display_rotation(90)
+        pixels = np.zeros((video.height, video.width, 3), np.uint8)
+        for _ in range(6):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    upright = (video.width, video.height) if turned else (video.height, video.width)
+    item = replace(
+        make.video_results()[0][0],
+        path=str(tmp_path / "wide.mp4"),
+        height=upright[0],
+        width=upright[1],
+    )
+    _, path = export(make.results([(item, [])]), tmp_path / "out")
+    with av.open(str(path)) as container:
+        aspect = container.streams.video[0].sample_aspect_ratio
+    assert aspect == (Fraction(11, 16) if turned else Fraction(16, 11))
+
+
 def write_slides(path, num_frames, last):
     """Frames 40 ms apart, of which the last one stays for `last` ms."""
     with av.open(str(path), "w") as container:
