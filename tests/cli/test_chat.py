@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_a_save_does_not_replace_what_others_wrote(sa2va, tmp_path):
     assert "mine.txt is there already" in done.stdout and "Where to?" in done.stdout
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert done.stdout.count("saved:") == 2 and (tmp_path / "new.txt").exists()
+
+
+def test_names_may_be_quoted_and_none_gives_the_terminal_orders(sa2va, tmp_path):
+    shutil.copy(SINGLE, tmp_path / "a\n\x1b[31mb.png")
+    write_region(tmp_path / "left half.png")
+    write_region(tmp_path / "b.png")
+    lines = ['/region "left half.png" b.png', "/region it's.png", "/save ~nobody-of-this-name/x"]
+    done = sa2va("chat", "a\n\x1b[31mb.png", typed="\n".join([*lines, SEGMENT]))
+    assert done.exit_code == 0, done.output
+    assert "Call them region1, region2." in done.stdout
+    assert "regions in it's.png cannot be read" in done.stdout
+    assert "There is no home of ~nobody-of-this-name/x." in done.stdout
+    assert "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31mb.png: ask away" in done.stdout
+    assert "\x1b[31mb.png" not in done.stdout and "masks: " in done.stdout
 
 
 def test_what_cannot_be_opened_ends_it_before_the_model_is_loaded(sa2va, tmp_path):
