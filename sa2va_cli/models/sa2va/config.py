@@ -119,6 +119,7 @@ class Sa2vaConfig:
     segmenter: SegmenterConfig
     template: str
     max_tiles: int  # 12 in every published model; upstream does not read it from config.json
+    dtype: str = ""  # as config.json tells it, for people: each tensor is loaded as it is stored
     two_decoders: bool = False  # Sa2VA-i; told by the checkpoint's tensors, not by config.json
 
 
@@ -163,6 +164,7 @@ def parse_config(raw: dict[str, Any]) -> Sa2vaConfig:
         segmenter=_segmenter_config(root.section("grounding_encoder_config", {})),
         template=template,
         max_tiles=tiling.size("max_tiles", 12),
+        dtype=str(raw.get("torch_dtype") or raw.get("dtype") or ""),
     )
     _check_consistency(config)
     return config
