@@ -232,6 +232,11 @@ def test_bytes_that_are_no_text_are_told_and_the_talk_goes_on(sa2va):
     assert isinstance(asked.exception, UsageError) and "no valid" in str(asked.exception)
 
 
+def test_an_empty_question_is_a_mistake(sa2va):
+    done = sa2va("ask", SINGLE, " ")
+    assert isinstance(done.exception, UsageError) and "question is empty" in str(done.exception)
+
+
 @pytest.mark.parametrize("command", ["chat", "ask"])
 def test_the_help_leads_with_examples_and_does_not_wait_for_torch(command):
     code = (
