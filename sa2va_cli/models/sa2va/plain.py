@@ -107,6 +107,9 @@ class PlainEngine:
         for prompt in self._steps.prompt_embeddings([generated]):
             features = self._steps.features(picture, video=False)
             decoded = self.model.segmenter.decode_prompts(features, prompt[None])
+            tracker = Tracker(self.model.segmenter)
+            tracker.condition(0, features, decoded)
+            tracker.bank()  # the reference encodes the memory of a picture, too, for nobody
             objects.append(self._steps.frame_masks(0, decoded, picture.size))
         frames = (_side_by_side(objects),) if objects else ()
         return Prediction(self._answer(generated, question, seen), frames)
