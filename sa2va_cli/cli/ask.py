@@ -3,6 +3,7 @@
 from typing import Any
 
 from sa2va_cli.cli import talk_options as t
+from sa2va_cli.errors import UsageError
 
 
 @t.with_talk_options
@@ -27,6 +28,8 @@ def ask(
     from sa2va_cli.cli.load import load_model, talk_config
     from sa2va_cli.cli.medium import load_regions, open_medium
 
+    if not question.strip():
+        raise UsageError("The question is empty.", hint='sa2va ask photo.jpg "What is it?"')
     device = talk.pop("device")
     config = talk_config(talk)
     regions = load_regions(region or [])

@@ -7,15 +7,17 @@ from pathlib import Path
 MAX_LINES = 1000
 
 
-def history_path(environ: Mapping[str, str]) -> Path:
-    """Where state belongs by the XDG rules."""
-    state = environ.get("XDG_STATE_HOME")
-    folder = Path(state) if state else Path.home() / ".local" / "state"
+def history_path(environ: Mapping[str, str]) -> Path | None:
+    """Where state belongs by the XDG rules; None for a user without a home."""
+    try:
+        folder = Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    except RuntimeError:
+        return None
     return folder / "sa2va" / "chat_history"
 
 
 @contextmanager
-def line_history(path: Path) -> Iterator[None]:
+def line_history(path: Path | None) -> Iterator[None]:
     """Line editing and history while it lasts. Without readline (Windows), or a place to write,
     there is none, and nothing else changes."""
     try:
@@ -24,12 +26,14 @@ def line_history(path: Path) -> Iterator[None]:
         yield
         return
     with suppress(OSError):
-        readline.read_history_file(path)
+        if path:
+            readline.read_history_file(path)
     try:
         yield
     finally:
         readline.set_history_length(MAX_LINES)
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            readline.write_history_file(path)
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.touch(mode=0o600)
+                readline.write_history_file(path)

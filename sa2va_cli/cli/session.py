@@ -1,6 +1,7 @@
 """An interactive conversation: lines in; answers as they are written, masks and pictures out."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from sa2va_cli.cli.readable import ReadableText
 from sa2va_cli.cli.transcript import Exchanged, transcript_json, transcript_text
 from sa2va_cli.errors import Sa2vaError, UsageError
 from sa2va_cli.exporters.files import write_bytes
+from sa2va_cli.jobs.progress import visible
 from sa2va_cli.models.sa2va.chat import Conversation
 from sa2va_cli.results import Answer, MaskRecord
 
@@ -68,7 +70,7 @@ class ChatSession:
 
     def run(self) -> None:
         """Until /quit or the end of input."""
-        typer.echo(f"{self._medium.name}: ask away. /help shows what else there is.")
+        typer.echo(f"{visible(self._medium.name)}: ask away. /help shows what else there is.")
         for note in self._medium.notes:
             typer.echo(f"({note})")
         with _interrupts_raise():
@@ -145,8 +147,8 @@ class ChatSession:
         if protocol and saved.overlay and self._medium.kind == "image":
             typer.echo(protocol(small_png(saved.overlay)))
         if saved.overlay:
-            typer.echo(f"overlay: {saved.overlay}")
-        typer.echo(f"masks:   {saved.masks}")
+            typer.echo(visible(f"overlay: {saved.overlay}"))
+        typer.echo(visible(f"masks:   {saved.masks}"))
         for note in saved.notes:
             typer.echo(f"({note})")
 
@@ -173,7 +175,7 @@ class ChatSession:
     def _save(self, argument: str) -> None:
         if not argument:
             raise UsageError("Where to?", hint="/save talk.txt, or talk.json for --resume")
-        path = Path(argument).expanduser()
+        path = _at_home(argument)
         if path.exists() and path.resolve() not in self._written:
             raise UsageError(f"{path} is there already.", hint="name another file")
         spell = transcript_json if path.suffix.lower() == ".json" else transcript_text
@@ -188,11 +190,23 @@ def _is_command(word: str) -> bool:
 
 
 def _paths(argument: str) -> list[Path]:
-    """One file with spaces in its name, or several files."""
-    whole = Path(argument).expanduser()
+    """One file with spaces in its name, or several files, quoted as for a shell."""
+    whole = _at_home(argument)
     if not argument or whole.exists():
         return [whole] if argument else []
-    return [Path(word).expanduser() for word in argument.split()]
+    try:
+        words = shlex.split(argument)
+    except ValueError:  # the apostrophe of a name
+        words = argument.split()
+    return [_at_home(word) for word in words]
+
+
+def _at_home(argument: str) -> Path:
+    """With ~ and ~name as the shell has them."""
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError:
+        raise UsageError(f"There is no home of {argument}.", hint="write the whole path") from None
 
 
 def _write(text: str) -> None:

@@ -1,6 +1,7 @@
 """Hugging Face datasets: an imagefolder beside the pictures, or Parquet with all inside."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from sa2va_cli.exporters.categories import Categories
 from sa2va_cli.exporters.files import OutputFolder, atomic_file
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.images import (
+    FolderNames,
     FoundObject,
     found_objects,
     images_of,
@@ -28,7 +30,13 @@ from sa2va_cli.results import ItemResult, ResultReader
 if TYPE_CHECKING:
     import pyarrow
 
+METADATA = "metadata.jsonl"  # the name that datasets looks for
 ROWS = 64  # in one row group, and in memory
+# Words in folders' names that datasets makes splits of: SPLIT_KEYWORDS and NON_WORDS_CHARS in
+# https://github.com/huggingface/datasets/blob/main/src/datasets/data_files.py
+OTHER_SPLITS = re.compile(
+    r"(?<![^-._ 0-9])(validation|valid|dev|val|test|testing|eval|evaluation)(?![^-._ 0-9])"
+)
 BYTES = 64 << 20  # or fewer, when the pictures are large
 
 
@@ -45,10 +53,13 @@ class ImagefolderExporter:
         results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
         categories = Categories(results)
+        folders = FolderNames(
+            [(METADATA,), *(item_folder(item.item_id) for item in images_of(results))]
+        )
         count = missing = 0
-        with atomic_file(folder.path("imagefolder", "train", "metadata.jsonl")) as file:
+        with atomic_file(folder.path("imagefolder", "train", METADATA)) as file:
             for item in images_of(results):
-                name = item_folder(item.item_id)
+                name = _in_one_split(folders.of(item_folder(item.item_id)))
                 if not link_image(item.path, folder.path("imagefolder", "train", *name)):
                     missing += 1
                     continue  # a row without a picture breaks the loader
@@ -57,6 +68,16 @@ class ImagefolderExporter:
                 count += 1
         exported = Exported(folder.folder("imagefolder"), count, "rows", missing_note(missing))
         return without_videos(results, exported)
+
+
+def _in_one_split(segments: tuple[str, ...]) -> tuple[str, ...]:
+    *folders, name = segments
+    return (*(OTHER_SPLITS.sub(_escape_end, folder) for folder in folders), name)
+
+
+def _escape_end(match: re.Match[str]) -> str:
+    word = match[0]
+    return f"{word[:-1]}%{ord(word[-1]):02X}"
 
 
 class ParquetExporter:

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -50,6 +50,26 @@ def without_videos(results: ResultReader, exported: Exported) -> Exported:
     return exported.with_notes(note) if videos else exported
 
 
+class FolderNames:
+    """Folders that no file of the same tree is named like.
+
+    Of two inputs one may have a picture a.jpg and the other a folder a.jpg. That folder becomes
+    `a.jpg%2F`, which no item's own name can be.
+    """
+
+    def __init__(self, files: Iterable[tuple[str, ...]]) -> None:
+        self._files = {_digest(segments) for segments in files}
+
+    def of(self, segments: tuple[str, ...]) -> tuple[str, ...]:
+        """The segments of a file's path with the names of its folders made safe."""
+        *folders, name = segments
+        safe = (
+            f"{folder}%2F" if _digest(segments[:depth]) in self._files else folder
+            for depth, folder in enumerate(folders, start=1)
+        )
+        return (*safe, name)
+
+
 class LabelNames:
     """Names by which tools find an image's labels: its own, without the suffix.
 
@@ -57,7 +77,14 @@ class LabelNames:
     and `a%2Epng`, which no item's own name can be.
     """
 
-    def __init__(self, results: ResultReader) -> None:
+    def __init__(self, results: ResultReader, suffix: str) -> None:
+        """`suffix` is that of the label files: no folder may be named like one of them."""
+        self._folders = FolderNames(
+            file
+            for item in images_of(results)
+            for stem in (_stem(item.item_id),)
+            for file in (item_folder(item.item_id), (*stem[:-1], stem[-1] + suffix))
+        )
         seen: set[bytes] = set()  # digests: 100,000s of paths would take much more
         self._shared: set[bytes] = set()
         for item in images_of(results):
@@ -67,9 +94,9 @@ class LabelNames:
     def of(self, item_id: str) -> tuple[str, ...]:
         """Segments of the label file's path, without a suffix."""
         stem = _stem(item_id)
-        if _digest(stem) not in self._shared:
-            return stem
-        return (*stem[:-1], stem[-1] + suffix_of(item_id).replace(".", "%2E"))
+        if _digest(stem) in self._shared:
+            stem = (*stem[:-1], stem[-1] + suffix_of(item_id).replace(".", "%2E"))
+        return self._folders.of(stem)
 
 
 def _stem(item_id: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class LabelmeExporter:
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
         results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
-        names = LabelNames(results)
+        names = LabelNames(results, ".json")
         count = 0
         for item in images_of(results):
             label = names.of(item.item_id)

@@ -41,7 +41,7 @@ class YoloExporter:
     def export(self, results: ResultReader, out_dir: Path) -> Exported:
         results = with_thresholds(results, self._options)
         folder = OutputFolder(out_dir)
-        names, categories = LabelNames(results), Categories(results)
+        names, categories = LabelNames(results, ".txt"), Categories(results)
         count = missing = holes = 0
         for item in images_of(results):
             *parents, name = names.of(item.item_id)

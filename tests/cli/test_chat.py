@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,20 @@ def test_a_save_does_not_replace_what_others_wrote(sa2va, tmp_path):
     assert done.stdout.count("saved:") == 2 and (tmp_path / "new.txt").exists()
 
 
+def test_names_may_be_quoted_and_none_gives_the_terminal_orders(sa2va, tmp_path):
+    shutil.copy(SINGLE, tmp_path / "a\n\x1b[31mb.png")
+    write_region(tmp_path / "left half.png")
+    write_region(tmp_path / "b.png")
+    lines = ['/region "left half.png" b.png', "/region it's.png", "/save ~nobody-of-this-name/x"]
+    done = sa2va("chat", "a\n\x1b[31mb.png", typed="\n".join([*lines, SEGMENT]))
+    assert done.exit_code == 0, done.output
+    assert "Call them region1, region2." in done.stdout
+    assert "regions in it's.png cannot be read" in done.stdout
+    assert "There is no home of ~nobody-of-this-name/x." in done.stdout
+    assert "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31mb.png: ask away" in done.stdout
+    assert "\x1b[31mb.png" not in done.stdout and "masks: " in done.stdout
+
+
 def test_what_cannot_be_opened_ends_it_before_the_model_is_loaded(sa2va, tmp_path):
     missing = sa2va("ask", tmp_path / "gone.png", "?")
     assert isinstance(missing.exception, MediaError) and "gone.png" in str(missing.exception)
@@ -215,6 +230,11 @@ def test_bytes_that_are_no_text_are_told_and_the_talk_goes_on(sa2va):
     assert "no valid" in done.stdout
     asked = sa2va("ask", SINGLE, "caf\udce9?")
     assert isinstance(asked.exception, UsageError) and "no valid" in str(asked.exception)
+
+
+def test_an_empty_question_is_a_mistake(sa2va):
+    done = sa2va("ask", SINGLE, " ")
+    assert isinstance(done.exception, UsageError) and "question is empty" in str(done.exception)
 
 
 @pytest.mark.parametrize("command", ["chat", "ask"])

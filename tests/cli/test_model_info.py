@@ -1,11 +1,14 @@
 """`sa2va model info`: what a checkpoint is, from its config and the headers of its files alone."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+from sa2va_cli.models.sa2va.checkpoint_files import read_inventory
 
 
 def info(*arguments, code=0):
@@ -39,6 +42,7 @@ def test_architecture_sizes_parameters_formats_and_licences_are_told(checkpoint)
     parts = ("vision_encoder", "projector", "language_model", "seg_bridge", "segmenter")
     numbers = {name: int(told[name].replace(",", "")) for name in (*parts, "parameters")}
     assert numbers.pop("parameters") == sum(numbers.values())
+    assert told["dtype"] == config["torch_dtype"]
     assert "F32" in told["stored as"] and "tensors" in told["stored as"]
     assert told["licence, code"] == "Apache-2.0"
     assert "hub page" in told["licence, weights"]
@@ -52,6 +56,17 @@ def test_no_weights_are_needed(checkpoint):
     assert after.pop("stored as").startswith("unknown: ")
     assert before.pop("stored as")
     assert after == before
+
+
+def test_the_second_decoder_of_sa2va_i_counts(golden_checkpoint):
+    folder = golden_checkpoint.parents[1] / "sa2va-i" / "checkpoint"
+    plain, both = info(golden_checkpoint), info(folder)
+    assert "two mask decoders (Sa2VA-i)" in both and "two mask decoders" not in plain
+    parts = [int(facts(told)["parameters"].replace(",", "")) for told in (plain, both)]
+    decoder = "grounding_encoder.sam2_model.sam_mask_decoder_modified."
+    tensors = read_inventory(folder)
+    numbers = [math.prod(t.shape) for name, t in tensors.items() if name.startswith(decoder)]
+    assert parts[1] - parts[0] >= sum(numbers) > 0
 
 
 def test_the_demo_model_has_a_licence_of_its_own():

@@ -7,6 +7,7 @@ import re
 import pytest
 from PIL import Image
 
+from sa2va_cli.cli.history import history_path
 from sa2va_cli.cli.inline import inline_protocol, iterm2, kitty, small_png
 from sa2va_cli.cli.readable import ReadableText
 from sa2va_cli.cli.transcript import Exchanged, read_transcript, transcript_json, transcript_text
@@ -72,3 +73,8 @@ def test_a_transcript_is_read_back_as_it_was(tmp_path):
     assert transcript_text("cat.jpg", turns) == (
         "cat.jpg\n\n> Was? 猫\n  region: m.png\nJa [1].\n  o.png\n\n> Und?\nNein.\n"
     )
+
+
+def test_history_is_where_state_belongs_and_nowhere_without_a_home(tmp_path):
+    assert history_path({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "sa2va" / "chat_history"
+    assert history_path({"XDG_STATE_HOME": "~nobody-of-this-name/state"}) is None

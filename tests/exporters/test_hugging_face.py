@@ -81,3 +81,13 @@ def test_imagefolder_rows_follow_thresholds(photos, tmp_path):
     export_results(photos, ["imagefolder"], tmp_path, ExportOptions(min_score=0.65))
     lines = (tmp_path / "imagefolder" / "train" / "metadata.jsonl").read_text().splitlines()
     assert [len(json.loads(line)["objects"]["score"]) for line in lines] == [0, 0, 2, 0]
+
+
+def test_folders_named_like_splits_stay_in_the_one_split(photos, make, tmp_path, load):
+    ids = ["test/1.jpg", "a/my eval-2/2.jpg", "val/dev/3.jpg", "tested/4.jpg", "train/5.jpg"]
+    ((item, masks),) = [one for one in photos.results if one[0].item_id == "a.jpg"]
+    results = make.results([(replace(item, item_id=item_id), masks) for item_id in ids])
+    export_results(results, ["imagefolder"], tmp_path)
+    rows = load("imagefolder", data_dir=str(tmp_path / "imagefolder"))
+    assert sorted(rows["item_id"]) == sorted(ids)
+    assert (tmp_path / "imagefolder" / "train" / "tested" / "4.jpg").is_file()

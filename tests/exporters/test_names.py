@@ -1,7 +1,9 @@
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from sa2va_cli.exporters import EXPORTERS, export_results
 from sa2va_cli.exporters.names import item_file, item_folder, object_name, safe_segment, slugify
 
 ODD = [
@@ -60,3 +62,31 @@ def test_object_names_are_readable_and_numbered():
 def test_slugs_are_short():
     assert len(slugify("word " * 50)) <= 32
     assert len(slugify("漢" * 500).encode()) <= 96
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_a_folder_may_be_named_like_another_items_files(name, photos, make, tmp_path):
+    ids = ["a.jpg", "a.jpg/b.png", "a.jpg/b.png/c.jpg", "a", "a/a.jpg", "a.txt/d.jpg"]
+    ids += ["a.json/e.jpg", "a.png/x.jpg", "metadata.jsonl/f.jpg", "images/a.jpg/g.jpg"]
+    ((item, masks),) = [one for one in photos.results if one[0].item_id == "a.jpg"]
+    results = make.results([(replace(item, item_id=item_id), masks) for item_id in ids])
+    (exported,) = export_results(results, [name], tmp_path / "out")
+    for_videos = ("video", "youtube-vis", "davis", "ref-vos", "failures")
+    assert exported.count == (
+        0 if name in for_videos else len(ids) * (3 if name == "answers" else 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("yolo", "yolo/images"), ("imagefolder", "imagefolder/train")]
+)
+def test_pictures_keep_their_places_beside_a_folder_of_their_name(
+    name, folder, photos, make, tmp_path
+):
+    ((item, masks),) = [one for one in photos.results if one[0].item_id == "a.jpg"]
+    results = make.results([(replace(item, item_id=i), masks) for i in ("a.jpg", "a.jpg/b.png")])
+    export_results(results, [name], tmp_path)
+    pictures = {
+        p.relative_to(tmp_path / folder).as_posix() for p in Path(tmp_path / folder).rglob("*.??g")
+    }
+    assert pictures == {"a.jpg", "a.jpg%2F/b.png"}

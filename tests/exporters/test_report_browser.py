@@ -253,6 +253,20 @@ def test_a_link_opens_its_item(page, browser, tmp_path):
     assert page.find_element(By.ID, "name").text == "b/a.jpg"
 
 
+def test_a_link_opens_its_item_in_a_tab_that_shows_the_page_already(page):
+    page.find_element(By.CSS_SELECTOR, "[data-state='failed']").click()
+    name, dialog = page.find_element(By.ID, "name"), page.find_element(By.ID, "detail")
+    for fragment, item_id in (("#2", "b/a.jpg"), ("#0", EVIL), ("#4", "bad.jpg")):
+        page.execute_script("location.hash = arguments[0]", fragment)
+        wait_for(lambda item_id=item_id: name.text == item_id)
+    for nowhere in ("#99", "#", "#1e0", "#toString"):
+        page.execute_script("location.hash = '#1'")
+        wait_for(dialog.is_displayed)
+        page.execute_script("location.hash = arguments[0]", nowhere)
+        wait_for(lambda: not dialog.is_displayed())
+    assert page.get_log("browser") == []
+
+
 def test_videos_play_with_their_overlays(browser, make, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()

@@ -174,7 +174,88 @@ def broken_tokenizer(folder):
     (folder / "tokenizer.json").write_text("{}")
 
 
+def nested_too_deeply(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+
+
+def header_nested_too_deeply(folder):
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 100_000) + b"[" * 100_000)
+
+
+def more_layers_than_any_model(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(num_hidden_layers=10**7))
+
+
+def wider_than_any_model(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(hidden_size=2**40))
+
+
+def pictures_larger_than_any(folder):
+    edit_json(
+        folder / "config.json", lambda c: c["grounding_encoder_config"].update(image_size=2**20)
+    )
+
+
+def no_rope(folder):
+    edit_json(folder / "config.json", lambda c: c["llm_config"].update(rope_theta=0))
+
+
+def unknown_rope_scaling(folder):
+    edit_json(
+        folder / "config.json", lambda c: c["llm_config"].update(rope_scaling={"type": "ntk"})
+    )
+
+
+def rope_scaling_without_a_factor(folder):
+    edit_json(
+        folder / "config.json", lambda c: c["llm_config"].update(rope_scaling={"type": "dynamic"})
+    )
+
+
+def another_activation(folder):
+    edit_json(folder / "config.json", lambda c: c["vision_config"].update(hidden_act="relu"))
+
+
+def quantised_tensor(folder):
+    edit_weights(
+        folder, lambda w: w.update({"mlp1.0.bias": w["mlp1.0.bias"].to(torch.float8_e4m3fn)})
+    )
+
+
+def tokenizer_of_another_kind(folder):
+    edit_json(folder / "tokenizer.json", lambda c: c["model"].update(type="Unigram"))
+
+
+def tokenizer_of_a_larger_model(folder):
+    edit_json(folder / "tokenizer.json", lambda c: c["model"]["vocab"].update(zebra=99_999))
+
+
+def truncated_vocabulary(folder):
+    (folder / "tokenizer.json").unlink()
+    path = folder / "vocab.json"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def merges_that_are_no_text(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "merges.txt").write_bytes(b"\xff\xfe\x00")
+
+
 DAMAGE = {
+    nested_too_deeply: "config.json is not JSON: .*recursion",
+    header_nested_too_deeply: "header is broken",
+    more_layers_than_any_model: "more than 1000 layers",
+    wider_than_any_model: "'hidden_size' in .* is 1099511627776, not at most 16,777,216",
+    pictures_larger_than_any: "image_size is too large",
+    no_rope: "'rope_theta' in .* is 0, not above 0",
+    unknown_rope_scaling: "Unknown rope_scaling 'ntk'",
+    rope_scaling_without_a_factor: "'factor' in rope_scaling of .* is missing",
+    another_activation: "'hidden_act' in vision_config .* is 'relu', not 'gelu'",
+    quantised_tensor: "'mlp1.0.bias' is stored as F8_E4M3",
+    tokenizer_of_another_kind: "tokenizer in .* cannot be read",
+    tokenizer_of_a_larger_model: "token 'zebra' has the id 99999, but the model knows",
+    truncated_vocabulary: "tokenizer in .* cannot be read",
+    merges_that_are_no_text: "tokenizer in .* cannot be read",
     missing_shard: "Shard model-00002-of-00002.safetensors .* is missing",
     truncated_shard: "model-00001-of-00002.safetensors is truncated",
     truncated_header: "model.safetensors is truncated",
@@ -210,6 +291,17 @@ def test_a_damaged_checkpoint_is_refused_with_its_reason(damage, checkpoint):
     with pytest.raises(CheckpointError, match=DAMAGE[damage]) as caught:
         Sa2VA.from_pretrained(str(checkpoint), device="cpu")
     assert "\nHint: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "what"),
+    [("language_model.model.norm.weight", "words"), ("text_hidden_fcs.2.bias", "masks")],
+)
+def test_what_is_not_a_number_fails_its_item_and_is_never_stored(checkpoint, tensor, what):
+    edit_weights(checkpoint, lambda w: w.update({tensor: w[tensor] * float("nan")}))
+    model = Sa2VA.from_pretrained(str(checkpoint), device="cpu")
+    with pytest.raises(CheckpointError, match=f"computes {what} that are not numbers"):
+        model.predict(Image.new("RGB", (64, 64)), text="<image>Please segment the red circle.")
 
 
 def test_a_sharded_checkpoint_loads_like_a_single_file(checkpoint, golden_model, golden_checkpoint):

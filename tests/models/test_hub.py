@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sa2va_cli.errors import CheckpointError
-from sa2va_cli.models.sa2va.hub import locate, looks_like_hub_name
+from sa2va_cli.errors import CheckpointError, UsageError
+from sa2va_cli.models.sa2va.hub import config_folder, locate, looks_like_hub_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "ByteDance/Sa2VA-Tiny"
@@ -187,12 +187,20 @@ def test_offline_an_unknown_model_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["./missing", "/no/such/folder", "missing", "a/b/c", "~/x", "a/b/"]
+    "path",
+    ["./missing", "/no/such/folder", "missing", "a/b/c", "~/x", "a/b/", "~nobody-of-this-name/x"],
 )
 def test_a_missing_path_is_not_looked_for_on_the_hub(path):
     assert not looks_like_hub_name(path)
     with pytest.raises(CheckpointError, match="No model folder"):
         locate(path, None, local_files_only=False)
+
+
+@pytest.mark.parametrize("find", [locate, config_folder])
+@pytest.mark.parametrize("here", ["demo", "."])
+def test_the_revision_of_a_folder_is_a_mistake_and_not_ignored(find, here):
+    with pytest.raises(UsageError, match="is a folder here: it has no revision 'v2'"):
+        find(here, "v2", local_files_only=True)
 
 
 def test_a_file_is_no_checkpoint_folder(golden_checkpoint):

@@ -1,5 +1,7 @@
 """The Python API: what it accepts, what it refuses, and the reference's sharp edges made blunt."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.device import choose_attention
 from sa2va_cli.results import Question
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (40, 56, 3), dtype=np.uint8)
@@ -158,3 +161,16 @@ def test_the_number_of_threads_changes_no_bit_of_a_video(golden_model, golden_ca
     for one, other in zip(*results, strict=True):
         assert one.masks.tobytes() == other.masks.tobytes()
         assert one.scores.tobytes() == other.scores.tobytes()
+
+
+@pytest.mark.parametrize("inside", ["raise ImportError('undefined symbol')", ""])
+def test_a_flash_attn_that_does_not_run_is_as_good_as_none(inside, tmp_path, monkeypatch):
+    (tmp_path / "flash_attn").mkdir()
+    (tmp_path / "flash_attn" / "__init__.py").write_text(inside)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "flash_attn", raising=False)
+    device, dtype = torch.device("cuda"), torch.bfloat16
+    assert choose_attention("auto", device, dtype) == "sdpa"
+    with pytest.raises(UsageError, match="flash-attn cannot be used"):
+        choose_attention("flash", device, dtype)
+    sys.modules.pop("flash_attn", None)

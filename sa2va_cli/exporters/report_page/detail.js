@@ -294,6 +294,17 @@ const DETAIL_KEYS = {
   t: switchTheme,
 };
 
+function openWanted() { // report.html#17; typed or followed, also in a tab that shows the page
+  const wanted = /^#\d+$/.test(location.hash) ? items[Number(location.hash.slice(1))] : undefined;
+  if (!wanted) {
+    byId("detail").close();
+    return;
+  }
+  if (!shown.includes(wanted)) showAll();
+  moveTo(shown.indexOf(wanted));
+  openDetail();
+}
+
 // ---------------------------------------------------------------- begin
 let waiting = false;
 byId("viewport").addEventListener("scroll", () => {
@@ -321,9 +332,5 @@ fillHeader();
 listenToFilters();
 applyFilters();
 byId("viewport").focus();
-const wanted = location.hash ? items[Number(location.hash.slice(1))] : undefined;
-if (wanted) {
-  current = shown.indexOf(wanted);
-  moveTo(current);
-  openDetail();
-}
+addEventListener("hashchange", openWanted);
+openWanted();

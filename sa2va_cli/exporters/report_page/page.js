@@ -254,12 +254,14 @@ function listenToFilters() {
   byId("high").addEventListener("input", set("high", number(1)));
   byId("presence-low").addEventListener("input", set("from", number(0)));
   byId("presence-high").addEventListener("input", set("to", number(1)));
-  byId("reset").addEventListener("click", () => {
-    Object.assign(filters, { state: "all", prompt: "", search: "", low: 0, high: 1, from: 0, to: 1 });
-    for (const [id, value] of [["search", ""], ["prompt", ""], ["low", 0], ["high", 1],
-      ["presence-low", 0], ["presence-high", 1]]) byId(id).value = value;
-    applyFilters();
-  });
+  byId("reset").addEventListener("click", showAll);
+}
+
+function showAll() {
+  Object.assign(filters, { state: "all", prompt: "", search: "", low: 0, high: 1, from: 0, to: 1 });
+  for (const [id, value] of [["search", ""], ["prompt", ""], ["low", 0], ["high", 1],
+    ["presence-low", 0], ["presence-high", 1]]) byId(id).value = value;
+  applyFilters();
 }
 
 function switchTheme() {

@@ -34,6 +34,7 @@ PRECISE_PARTS = (
 # On a CPU, bfloat16 is for the part that is published in it. Rounding the language model or SAM 2's
 # eye as well takes single masks of the golden cases down to an IoU of 0.8.
 VISION_TOWER = "vision_encoder."
+STORED_DTYPES = ("F64", "F32", "F16", "BF16")  # others are quantised: numbers without their scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ def check_inventory(inventory: dict[str, TensorInfo], model: nn.Module, keys: Ke
             raise CheckpointError(
                 f"Unknown tensor {published!r} in {info.file.name}.",
                 hint="is this a Sa2VA checkpoint, and the config.json that belongs to it?",
+            )
+        if where.names and info.dtype not in STORED_DTYPES:
+            raise CheckpointError(
+                f"Tensor {published!r} is stored as {info.dtype}.",
+                hint=f"quantised weights are not read: only {', '.join(STORED_DTYPES)}",
             )
         for name in where.names:
             found[name] = (_part_shape(info.shape, len(where.names)), published)

@@ -103,7 +103,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
                 if name != "__metadata__"
             }
             end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise _truncated(path, f"its header is broken ({error})") from error
     if 8 + length + end != size:
         raise _truncated(path, f"it has {size:,} bytes instead of {8 + length + end:,}")
@@ -153,7 +153,7 @@ def _read_index(folder: Path) -> dict[str, str]:
     try:
         weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         return {str(tensor): str(file) for tensor, file in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise CheckpointError(
             f"{path} is not an index of shards ({error}).", hint="download the checkpoint again"
         ) from error

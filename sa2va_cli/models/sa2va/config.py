@@ -11,6 +11,9 @@ from sa2va_cli.errors import CheckpointError
 ARCHITECTURES = ("Sa2VAChatModel",)
 LANGUAGE_ARCHITECTURES = ("Qwen2ForCausalLM",)
 TEMPLATES = ("qwen_chat", "internlm2_chat", "phi3_chat")
+ROPE_TYPES = ("default", "linear", "dynamic")
+# Far above any model: what is larger is damage, and would take hours or all memory to find out.
+MAX_SIZE, MAX_LAYERS, MAX_SIDE, MAX_TILES = 2**24, 1000, 8192, 100
 
 # A published config.json says nothing about SAM 2: upstream fixes these (SAM 2.0, Hiera large).
 HIERA_LARGE: dict[str, Any] = {
@@ -116,6 +119,7 @@ class Sa2vaConfig:
     segmenter: SegmenterConfig
     template: str
     max_tiles: int  # 12 in every published model; upstream does not read it from config.json
+    dtype: str = ""  # as config.json tells it, for people: each tensor is loaded as it is stored
     two_decoders: bool = False  # Sa2VA-i; told by the checkpoint's tensors, not by config.json
 
 
@@ -132,7 +136,7 @@ def load_config(folder: Path) -> Sa2vaConfig:
         )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise CheckpointError(
             f"{path} is not JSON: {error}.", hint="download the checkpoint again"
         ) from error
@@ -160,6 +164,7 @@ def parse_config(raw: dict[str, Any]) -> Sa2vaConfig:
         segmenter=_segmenter_config(root.section("grounding_encoder_config", {})),
         template=template,
         max_tiles=tiling.size("max_tiles", 12),
+        dtype=str(raw.get("torch_dtype") or raw.get("dtype") or ""),
     )
     _check_consistency(config)
     return config
@@ -180,6 +185,7 @@ def _vision_config(vision: "_Section", root: "_Section") -> VisionConfig:
             "config.json asks for an inner layer of the vision tower or an old pixel shuffle.",
             hint="published Sa2VA models have select_layer -1 and ps_version v2",
         )
+    vision.check_activation("gelu")
     return VisionConfig(
         image_size=vision.size("image_size", 448),
         patch_size=vision.size("patch_size", 14),
@@ -190,7 +196,7 @@ def _vision_config(vision: "_Section", root: "_Section") -> VisionConfig:
         qkv_bias=vision.flag("qkv_bias", default=True),
         qk_normalization=vision.flag("qk_normalization", default=False),
         norm_type=vision.text("norm_type", "layer_norm"),
-        layer_norm_eps=vision.number("layer_norm_eps", 1e-6),
+        layer_norm_eps=vision.positive("layer_norm_eps", 1e-6),
         downsample_ratio=root.number("downsample_ratio", 0.5),
     )
 
@@ -204,7 +210,10 @@ def _language_config(language: "_Section") -> LanguageConfig:
             hint=f"this version runs {', '.join(LANGUAGE_ARCHITECTURES)}",
         )
     num_heads = language.size("num_attention_heads")
-    rope_scaling = language.section("rope_scaling", {}).values
+    language.check_activation("silu")
+    rope_scaling = language.section("rope_scaling", {})
+    if rope_scaling.values:
+        _check_rope(rope_scaling)
     return LanguageConfig(
         architecture=architecture,
         vocab_size=language.size("vocab_size"),
@@ -213,12 +222,23 @@ def _language_config(language: "_Section") -> LanguageConfig:
         num_layers=language.size("num_hidden_layers"),
         num_heads=num_heads,
         num_key_value_heads=language.size("num_key_value_heads", num_heads),
-        rms_norm_eps=language.number("rms_norm_eps", 1e-6),
+        rms_norm_eps=language.positive("rms_norm_eps", 1e-6),
         max_position_embeddings=language.size("max_position_embeddings", 32768),
-        rope_theta=language.number("rope_theta", 1e6),
-        rope_scaling=rope_scaling or None,
+        rope_theta=language.positive("rope_theta", 1e6),
+        rope_scaling=rope_scaling.values or None,
         tie_word_embeddings=language.flag("tie_word_embeddings", default=False),
     )
+
+
+def _check_rope(scaling: "_Section") -> None:
+    kind = scaling.values.get("rope_type", scaling.values.get("type", "default"))
+    if kind not in ROPE_TYPES:
+        raise CheckpointError(
+            f"Unknown rope_scaling {kind!r} in config.json.",
+            hint=f"this version runs {', '.join(ROPE_TYPES)}",
+        )
+    if kind != "default":
+        scaling.positive("factor")
 
 
 def _segmenter_config(section: "_Section") -> SegmenterConfig:
@@ -260,6 +280,12 @@ def _check_consistency(config: Sa2vaConfig) -> None:
             segmenter.image_size % 32 == 0,
             "grounding_encoder_config: image_size is no multiple of 32",
         ),
+        (segmenter.image_size <= MAX_SIDE, "grounding_encoder_config: image_size is too large"),
+        (config.max_tiles <= MAX_TILES, f"tiling_config: max_tiles is over {MAX_TILES}"),
+        (
+            max(vision.num_layers, language.num_layers, *segmenter.stages) <= MAX_LAYERS,
+            f"more than {MAX_LAYERS} layers",
+        ),
         (len(segmenter.stages) == 4, "grounding_encoder_config: backbone_stages needs 4 numbers"),
         (len(segmenter.window_sizes) == 4, "grounding_encoder_config: 4 window sizes are needed"),
         (
@@ -293,6 +319,8 @@ class _Section:
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self._error(key, value, "a positive integer")
+        if value > MAX_SIZE:
+            raise self._error(key, value, f"at most {MAX_SIZE:,}")
         return value
 
     def size_list(self, key: str) -> tuple[int, ...]:
@@ -302,7 +330,13 @@ class _Section:
             raise self._error(key, value, "a list of integers")
         return tuple(value)  # type: ignore[arg-type]
 
-    def number(self, key: str, default: float) -> float:
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self.number(key, default)
+        if value <= 0:
+            raise self._error(key, value, "above 0")
+        return value
+
+    def number(self, key: str, default: float | None) -> float:
         value = self.values.get(key, default)
         if (
             isinstance(value, bool)
@@ -329,6 +363,11 @@ class _Section:
         if not isinstance(value, list) or any(not isinstance(name, str) for name in value):
             raise self._error(key, value, "a list of names")
         return value
+
+    def check_activation(self, only: str) -> None:
+        """Other networks have the same names and shapes, but compute something else."""
+        if self.text("hidden_act", only) != only:
+            raise self._error("hidden_act", self.values["hidden_act"], repr(only))
 
     def _error(self, key: str, value: object, expected: str) -> CheckpointError:
         found = "is missing" if value is None else f"is {value!r}"

@@ -1,12 +1,14 @@
 """Which device, number format and attention to use, and what to say when one cannot be had."""
 
-from importlib.util import find_spec
+from importlib import import_module
 
 import torch
+from transformers.utils import is_flash_attn_2_available
 
 from sa2va_cli.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AMPERE = (8, 0)  # the first devices that flash-attn 2 runs on
 ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2"}
 
 
@@ -42,9 +44,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:
     """transformers' name of the attention: flash-attn if it can be used, else SDPA, never eager."""
-    usable = (
-        device.type == "cuda" and dtype != torch.float32 and find_spec("flash_attn") is not None
-    )
+    usable = device.type == "cuda" and dtype != torch.float32 and _flash_runs_on(device)
     if attention == "auto":
         return ATTENTION["flash"] if usable else ATTENTION["sdpa"]
     if attention not in ATTENTION:
@@ -52,6 +52,18 @@ def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -
     if attention == "flash" and not usable:
         raise UsageError(
             "flash-attn cannot be used here.",
-            hint="it needs a CUDA device, bfloat16 or float16, and `pip install sa2va-cli[flash]`",
+            hint="it needs a CUDA device of 2020 or later, bfloat16 or float16, and "
+            "`pip install sa2va-cli[flash]` built for this torch",
         )
     return ATTENTION[attention]
+
+
+def _flash_runs_on(device: torch.device) -> bool:
+    """Installed is not enough: a wheel made for another torch is found, but does not load."""
+    try:
+        import_module("flash_attn")
+    except (ImportError, OSError):
+        return False
+    if not is_flash_attn_2_available():  # an old one, or version 4 under the same name
+        return False
+    return torch.cuda.get_device_capability(device) >= AMPERE

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from sa2va_cli.models.sa2va.numbers import check_numbers
+
 Ids = tuple[int, ...]
 
 
@@ -22,7 +24,8 @@ class Greedy:
     def __call__(self, states: Tensor, steps: Sequence[int]) -> tuple[list[int], list[float]]:
         """(T, D) -> the token after each state, and its probability.
 
-        `steps` (T) tells the place of each of these tokens in its answer, from 0.
+        `steps` (T) tells the place of each of these tokens in its answer, from 0. Raises
+        CheckpointError where there are no numbers: every token would be as good as any other.
         """
         logits = self.lm_head(states).float()  # (T, V)
         tokens = logits.argmax(dim=-1)
@@ -30,5 +33,6 @@ class Greedy:
             last = len(self.forced) - 1
             tokens = tokens.new_tensor([self.forced[min(step, last)] for step in steps])
         chosen = logits.gather(1, tokens[:, None])[:, 0]
-        probabilities = (chosen - logits.logsumexp(dim=-1)).exp()
-        return tokens.tolist(), probabilities.tolist()
+        probabilities = (chosen - logits.logsumexp(dim=-1)).exp().tolist()
+        check_numbers(probabilities, "words")
+        return tokens.tolist(), probabilities

@@ -1,11 +1,12 @@
 """Where a model is: a folder, the built-in demo, or a name on the Hugging Face hub."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from sa2va_cli.errors import CheckpointError
+from sa2va_cli.errors import CheckpointError, UsageError
 from sa2va_cli.models.sa2va.checkpoint_files import ALLOWED_FILES, fingerprint
 
 DEMO = "demo"
@@ -24,22 +25,30 @@ def locate(name_or_path: str, revision: str | None, *, local_files_only: bool) -
     """Find a checkpoint, downloading it from the hub if its name says so.
 
     HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Only weights, config and
-    tokenizer files are ever downloaded. Raises CheckpointError if there is nothing to load.
+    tokenizer files are ever downloaded. Raises CheckpointError if there is nothing to load,
+    UsageError for the revision of a folder.
     """
-    folder = local_folder(name_or_path)
+    folder = local_folder(name_or_path, revision)
     if folder is not None:
         return Source(folder, fingerprint(folder))
     folder = download(name_or_path, revision, local_files_only=local_files_only)
     return Source(folder, folder.name)  # the snapshot's folder is named after the commit
 
 
-def local_folder(name_or_path: str) -> Path | None:
+def local_folder(name_or_path: str, revision: str | None) -> Path | None:
     """The folder of a checkpoint that is here; None if it is a name on the hub.
 
-    Raises CheckpointError for what is neither.
+    Raises CheckpointError for what is neither, UsageError for the revision of a folder.
     """
-    folder = demo_folder() if name_or_path == DEMO else Path(name_or_path).expanduser()
+    folder = demo_folder() if name_or_path == DEMO else Path(name_or_path)
+    with suppress(RuntimeError):  # ~somebody without a home: a name like any other
+        folder = folder.expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UsageError(
+                f"The model {name_or_path} is a folder here: it has no revision {revision!r}.",
+                hint="leave --revision out, or give the model's name on the hub",
+            )
         return folder
     if folder.exists():
         raise CheckpointError(
@@ -99,6 +108,6 @@ def download(
 
 def config_folder(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Path:
     """A folder with at least config.json: a local one as it is, of a hub model this file only."""
-    return local_folder(name_or_path) or download(
+    return local_folder(name_or_path, revision) or download(
         name_or_path, revision, local_files_only=local_files_only, patterns=("config.json",)
     )

@@ -100,6 +100,7 @@ class Sa2VA:
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
         config = load_config(source.folder)
         tokenizer = Tokenizer(source.folder)
+        tokenizer.check_fits(config.language.vocab_size)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
         if compile:

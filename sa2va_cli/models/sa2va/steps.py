@@ -16,6 +16,7 @@ from sa2va_cli.models.sa2va.generation import GeneratedAnswer
 from sa2va_cli.models.sa2va.greedy import Greedy, Ids
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.numbers import check_numbers
 from sa2va_cli.models.sa2va.preprocess import (
     frame_tile,
     image_tiles,
@@ -114,17 +115,22 @@ class Steps:
     def frame_masks(
         self, frame_idx: int, decoded: DecodedMasks, size: tuple[int, int]
     ) -> FrameMasks:
-        """Decoded masks at the picture's `size` (width, height), in host memory."""
+        """Decoded masks at the picture's `size` (width, height), in host memory.
+
+        Raises CheckpointError where their scores are no numbers.
+        """
         width, height = size
         masks = full_size_masks(
             decoded.mask_logits, self.config.segmenter.image_size, height, width
         )
-        return FrameMasks(
+        frame = FrameMasks(
             frame_idx=frame_idx,
             masks=bits_to_host(masks) if masks.is_cuda else masks.numpy(),
             scores=decoded.scores.cpu().numpy(),
             object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
         )
+        check_numbers(chain(frame.scores.tolist(), frame.object_scores.tolist()), "masks")
+        return frame
 
     def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
         """(tiles, tokens_per_tile, D)."""

@@ -20,11 +20,9 @@ class Tokenizer:
         Raises CheckpointError for missing or broken files, and for a missing Sa2VA token.
         """
         _check_files(folder)
-        try:
+        with _Readable(folder):
             # The class is named: AutoTokenizer would ask about the published `auto_map`.
             self._tokenizer = Qwen2Tokenizer.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _unreadable(folder, error) from error
         self.vocab = self._tokenizer.get_vocab()
         self.context_token_id = self._required_id("<IMG_CONTEXT>")
         self.seg_token_id = self._required_id(SEG)
@@ -34,6 +32,16 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return len(self._tokenizer)
+
+    def check_fits(self, vocab_size: int) -> None:
+        """Raises CheckpointError if a token has no place in the model's vocabulary."""
+        token, last = max(self.vocab.items(), key=lambda entry: entry[1])
+        if last >= vocab_size:
+            raise CheckpointError(
+                f"The tokenizer's token {token!r} has the id {last}, but the model knows "
+                f"{vocab_size} tokens.",
+                hint="are the tokenizer files those that belong to these weights?",
+            )
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text as it stands; nothing is put in front.
@@ -71,13 +79,31 @@ def _check_files(folder: Path) -> None:
         )
 
 
+class _Readable:
+    """Whatever reading a tokenizer raises is told as a CheckpointError.
+
+    The tokenizers library raises Exception itself, which an except clause could only name
+    together with all its subclasses.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        known = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+        if kind is not None and (kind is Exception or issubclass(kind, known)):
+            raise _unreadable(self._folder, error) from error
+
+
 def _check_tokenizer_json(path: Path) -> None:
-    """The tokenizers library has no error class of its own: look before it does."""
-    try:
+    with _Readable(path.parent):
         model = json.loads(path.read_text(encoding="utf-8"))["model"]
         whole = bool(model["vocab"]) and isinstance(model["merges"], list)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path.parent, error) from error
     if not whole:
         raise _unreadable(path.parent, "tokenizer.json has no vocabulary")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.numbers import check_numbers
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 
 YES = ("yes", "Yes", " yes", " Yes")
@@ -34,7 +35,9 @@ class YesOrNo:
     def probabilities(self, logits: Tensor) -> list[float]:
         """(N, V) of the answers' first tokens -> P(yes), among the tokens of yes and no alone."""
         chosen = logits[:, [*self.yes, *self.no]].float().softmax(dim=-1)
-        return chosen[:, : len(self.yes)].sum(dim=-1).clamp(0.0, 1.0).tolist()
+        sure = chosen[:, : len(self.yes)].sum(dim=-1).clamp(0.0, 1.0).tolist()
+        check_numbers(sure, "words")
+        return sure
 
 
 def _first_tokens(tokenizer: Tokenizer, spellings: tuple[str, ...]) -> set[int]:
