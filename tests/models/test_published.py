@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sa2va_cli.demo.build import demo_config
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import check_inventory, published_state_dict
 from sa2va_cli.models.sa2va.checkpoint_files import TensorInfo
+from sa2va_cli.models.sa2va.config import parse_config
 from sa2va_cli.models.sa2va.keys import KeyMap
 from sa2va_cli.models.sa2va.model import meta_model
 from sa2va_cli.models.sa2va.published import PUBLISHED, published_config
@@ -54,3 +56,11 @@ def test_what_is_dropped_is_what_only_clicks_and_mask_prompts_need():
 def test_an_unpublished_name_is_refused():
     with pytest.raises(UsageError, match="Sa2VA-4B"):
         published_config("ByteDance/Sa2VA-999B")
+
+
+@pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn"])
+def test_stretched_positions_of_fine_tuned_models_are_built(kind):
+    raw = demo_config(627)
+    raw["llm_config"]["rope_scaling"] = {"type": kind, "factor": 2.0}
+    rotary = meta_model(parse_config(raw), "sdpa").language_model.model.rotary_emb
+    assert rotary.rope_type == kind

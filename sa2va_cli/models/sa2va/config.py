@@ -11,7 +11,7 @@ from sa2va_cli.errors import CheckpointError
 ARCHITECTURES = ("Sa2VAChatModel",)
 LANGUAGE_ARCHITECTURES = ("Qwen2ForCausalLM",)
 TEMPLATES = ("qwen_chat", "internlm2_chat", "phi3_chat")
-ROPE_TYPES = ("default", "linear", "dynamic")
+ROPE_TYPES = ("default", "linear", "dynamic", "yarn")
 # Far above any model: what is larger is damage, and would take hours or all memory to find out.
 MAX_SIZE, MAX_LAYERS, MAX_SIDE, MAX_TILES = 2**24, 1000, 8192, 100
 
