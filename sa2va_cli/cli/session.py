@@ -181,7 +181,8 @@ class ChatSession:
         spell = transcript_json if path.suffix.lower() == ".json" else transcript_text
         write_bytes(path, spell(self._medium.path, self._exchanged).encode("utf-8", "replace"))
         self._written.add(path.resolve())
-        typer.echo(f"saved:   {path} ({len(self._exchanged)} questions)")
+        count = len(self._exchanged)
+        typer.echo(f"saved:   {path} ({count} question{'s' if count != 1 else ''})")
 
 
 def _is_command(word: str) -> bool:
