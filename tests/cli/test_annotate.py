@@ -82,7 +82,9 @@ def test_exit_code_11_when_another_run_holds_the_folder(tmp_path, pictures):
 )
 def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, number, code):
     write_pictures(tmp_path / "in", 24)
+    here = signal.signal(number, signal.SIG_DFL)  # what nohup ignores, children ignore, too
     run = start_annotate(tmp_path, seconds=1)
+    signal.signal(number, here)
     wait_for(lambda: done_items(tmp_path / "out") >= 2)
     workers = workers_of(run.pid)
     asked = time.monotonic()
