@@ -171,31 +171,37 @@ def _open_video(path: str) -> tuple[Any, Any]:
 def _read_index(path: str, pipe: _Pipe) -> _Index:
     """Count the frames and learn when each is shown, without decoding any."""
     container, stream = _open_video(path)
-    stamps, untimed, latest, lasting = array("q"), 0, -math.inf, 0
     with container:
-        for packet in _packets(container, stream, []):
-            if packet.is_discard:
-                continue
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if packet.size:
-                untimed += stamp is None
-                stamps.append(len(stamps) if stamp is None else stamp)
-                if len(stamps) % 10_000 == 0:
-                    pipe.send("alive")
-            if stamp is not None:  # of empty packets, too: they make the frame before last longer
-                latest, lasting = max(latest, stamp), packet.duration or 0
+        stamps, end, untimed = _read_stamps(container, stream, pipe)
         declared, base = stream.frames or None, stream.time_base
         rate = float(stream.average_rate) if stream.average_rate else None
     if not stamps:
         raise UndecodableError("it holds no frames")
-    if untimed == len(stamps):  # a bare stream of pictures tells a rate at best
+    if untimed:  # a bare stream of pictures tells a rate at best
         base = 1 / (rate or BARE_STREAM_FPS)
-    stamps = array("q", sorted(stamps))
     times = array("d", (float((stamp - stamps[0]) * base) for stamp in stamps))
     fps = _frame_rate(times, rate)
-    told = float((latest + lasting - stamps[0]) * base)
+    told = float((end - stamps[0]) * base)
     duration = told if told > times[-1] else times[-1] + (1 / fps if fps else 0.0)
     return _Index(stamps, times, duration, declared, fps)
+
+
+def _read_stamps(container: Any, stream: Any, pipe: _Pipe) -> tuple[array, float, bool]:
+    """When frames are shown, in order, and when the last one's time is over, in ticks of the
+    stream; and whether no packet told a time, so that frames were numbered instead."""
+    stamps, untimed, latest, lasting = array("q"), 0, -math.inf, 0
+    for packet in _packets(container, stream, []):
+        if packet.is_discard:
+            continue
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if packet.size:
+            untimed += stamp is None
+            stamps.append(len(stamps) if stamp is None else stamp)
+            if len(stamps) % 10_000 == 0:
+                pipe.send("alive")
+        if stamp is not None:  # of empty packets, too: they make the frame before last longer
+            latest, lasting = max(latest, stamp), packet.duration or 0
+    return array("q", sorted(stamps)), latest + lasting, untimed == len(stamps)
 
 
 def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:
