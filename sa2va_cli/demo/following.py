@@ -14,12 +14,13 @@ from torch import Tensor
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.conversations import Sequences, into_rows, pack, seg_places
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
-from sa2va_cli.demo.lessons import Lesson, make_lesson, video_exchanges
+from sa2va_cli.demo.lessons import Lesson, video_exchanges
 from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
 from sa2va_cli.demo.questions import Exchange
-from sa2va_cli.demo.recalling import Album, Recall
+from sa2va_cli.demo.recalling import Album, make_album, recall_loss
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
-from sa2va_cli.demo.speaking import draw, project, read, see, understand
+from sa2va_cli.demo.speaking import project, read, see
+from sa2va_cli.demo.stills import make_stills, stills_loss
 from sa2va_cli.demo.targets import sam_pixels, soft_mask, vision_pixels
 from sa2va_cli.demo.watching import (
     MATCHING,
@@ -59,10 +60,10 @@ class Take:
 
 # In short videos the whole way from the prompted frames on teaches; in long ones the end, after
 # what has gone well or wrong before.
-SHORT = Take(12, 0, (1.4, 2.6))
+SHORT = Take(12, 0, (1.0, 2.4))
 LONG = Take(22, 15, (0.8, 1.5))
-# Single pictures come in between, so that the decoder forgets nothing about them, and the lesson of
-# the stage before: a thing that was lost is still to be found.
+# In between come single pictures and the lesson of the stage before: a thing that was lost is still
+# to be found.
 PICTURES, RECALL = "pictures", "recall"
 KINDS = (SHORT, RECALL, PICTURES, LONG, RECALL, SHORT, PICTURES, LONG)  # in turns
 
@@ -75,19 +76,15 @@ class Track:
     coolest = 0.02
     batch = 2
     objects = 3  # a video
-    images = 4  # in place of each video
-
-    recall = Recall()
 
     def prepare(self, seeds: Sequence[int]) -> Footage | Lesson | Album:
         rng = random.Random(seeds[0])
         # Neighbours are alike, so that two workers do not wait for each other.
         kind = KINDS[seeds[0] // (2 * self.batch) % len(KINDS)]
         if kind == RECALL:
-            return self.recall.prepare(seeds)
+            return make_album(rng, seeds)
         if not isinstance(kind, Take):
-            first = self.images * seeds[0]
-            return make_lesson(range(first, first + self.images * self.batch), 5, drawn=4)
+            return make_stills(seeds)
         return self._footage(rng, kind, [self._video(rng, kind) for _ in seeds])
 
     def _footage(
@@ -127,17 +124,14 @@ class Track:
                 return clip, exchanges[: self.objects]
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner, 0.35)  # at the full rate it unlearns what it recalls
+        return decoder_and_memory(learner, 0.35, 0.3)  # at full rates it unlearns what it recalls
 
     def loss(self, learner: Learner, batch: Footage | Lesson | Album) -> tuple[Tensor, Measures]:
         if isinstance(batch, Footage):
             return self._follow(learner, batch)
         if isinstance(batch, Album):
-            return self.recall.loss(learner, batch)
-        with torch.no_grad():
-            understood = understand(learner, batch, see(learner, batch.pixel_values))
-        loss, ious = draw(learner, batch, understood)
-        return loss, {"still_iou": [iou for each in ious.values() for iou in each]}
+            return recall_loss(learner, batch)
+        return stills_loss(learner, batch)
 
     def _follow(self, learner: Learner, batch: Footage) -> tuple[Tensor, Measures]:
         length = len(batch.masks)

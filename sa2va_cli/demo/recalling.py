@@ -13,8 +13,10 @@ from torch import Tensor
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
+from sa2va_cli.demo.lessons import Lesson
 from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
+from sa2va_cli.demo.stills import make_stills, stills_loss
 from sa2va_cli.demo.targets import box_of, sam_pixels, soft_mask, value_indices
 from sa2va_cli.demo.watching import (
     MATCHING,
@@ -36,6 +38,7 @@ CUT = 0.4  # of the videos: things have changed places, so that places tell noth
 # Of the things: a tracker that saw none of a thing, or followed another, must find it again.
 MISSED, MISTAKEN = 0.15, 0.2
 ASKED = range(PROMPTED, FRAMES)
+STILLS = 4  # one batch in so many is of single pictures
 SURE = 40.0  # the difference of logits between inside and outside of a mask that is known
 
 
@@ -62,76 +65,91 @@ class Recall:
     coolest = 0.3  # the next stage goes on from here
     batch = 3
 
-    def prepare(self, seeds: Sequence[int]) -> Album:
-        rng = random.Random(seeds[0])
-        clips = [_clip(rng, seed % HELD_OUT_SEED) for seed in seeds]
-        things = [(video, thing) for video, clip in enumerate(clips) for thing in clip.in_view]
-        return Album(
-            sam_pixels([frame for clip in clips for frame in clip.frames]),
-            torch.tensor([video for video, _ in things]),
-            torch.tensor([_box(clips[video], thing) for video, thing in things]).float(),
-            torch.tensor([_values(clips[video], thing) for video, thing in things]),
-            torch.from_numpy(
-                np.stack([_masks(clips[video], thing) for video, thing in things], axis=1)
-            ),
-            torch.tensor([_held(rng, things, number) for number in range(len(things))]),
-            torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
-            tuple((rng.randint(1, MOST_FIRST), rng.choice((0, 1, 2, 4))) for _ in ASKED),
-        )
+    def prepare(self, seeds: Sequence[int]) -> Album | Lesson:
+        # Neighbours are alike, so that two workers do not wait for each other.
+        if seeds[0] // (2 * self.batch) % STILLS == STILLS - 1:
+            return make_stills(seeds)
+        return make_album(random.Random(seeds[0]), seeds)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner, 1.0)
+        return decoder_and_memory(learner, 1.0, 0.6)
 
-    def loss(self, learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
-        if not learner.has_teacher:
-            raise ValueError(
-                "`recall` is prompted by what `trace` has taught: name that stage, too"
-            )
-        segmenter = learner.model.segmenter
-        with torch.no_grad():
-            features = segmenter.image_encoder(batch.sam_pixel_values)
-            has_box = torch.ones_like(batch.videos, dtype=torch.bool)
-            prompts = learner.heads.teacher(batch.boxes, has_box, batch.values)
-        frames = [
-            with_fine_levels(segmenter, frames_at(features, time, FRAMES)) for time in range(FRAMES)
-        ]
-        watching = Watching(segmenter)
-        first = watching.decode_prompts(take(frames[0], batch.videos), prompts)
-        known = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
-        everything = torch.arange(len(batch.videos), device=batch.videos.device)
-        for time in range(FRAMES - 1):
-            whose = everything if time < MOST_FIRST else batch.held
-            frame = take(frames[time], batch.videos)
-            known.condition(time, frame, told(watching, first, batch.masks[time], whose))
-        rows = torch.cat((everything, batch.strangers))
-        known.keep(rows.tolist())
-        next_videos = (batch.videos[batch.strangers] + 1) % len(frames[0].coarse)
-        videos = torch.cat((batch.videos, next_videos))
-        bank = known.bank().conditioning
-        never = torch.zeros_like(rows, dtype=torch.bool)
-        side = frames[0].coarse.shape[-1]
-        things = [shown_things(masks, batch.videos, side) for masks in batch.masks]
-        elsewhere = things[0].new_full((len(batch.strangers), side * side), -1)
-        sought = [torch.cat((own, elsewhere)) for own in things]
-        loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never[everything])
-        for time, (num_first, num_newest) in zip(ASKED, batch.remembered, strict=True):
-            newest = range(max(num_first, time - num_newest), time)
-            asked = Tracker(watching)  # type: ignore[arg-type]
-            asked.restore(Bank(bank[:num_first], tuple(bank[i] for i in newest), ()))
-            asked.track_frame(time, take(frames[time], videos))
-            held = [*range(num_first), *reversed(newest)]  # as the tracker lines them up
-            matching, matched = matching_loss(
-                watching.reads, sought[time], torch.cat([things[i] for i in held], dim=1)[rows]
-            )
-            name = "followed" if num_newest else "found_again"
-            own = batch.masks[time]
-            masks = torch.cat((own, torch.zeros_like(own[batch.strangers])))
-            part, shown = frame_loss(watching.drawn[-1], masks, name, never)
-            part = part + remembering_loss(learner, watching.asked, masks)
-            loss = loss + part + MATCHING * matching
-            for key, values in (shown | matched).items():
-                measures.setdefault(key, []).extend(values)
-        return loss / (1 + len(ASKED)), measures
+    def loss(self, learner: Learner, batch: Album | Lesson) -> tuple[Tensor, Measures]:
+        if isinstance(batch, Album):
+            return recall_loss(learner, batch)
+        return stills_loss(learner, batch)
+
+
+def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
+    """Videos with these seeds, and what memory is to hold of them."""
+    clips = [_clip(rng, seed % HELD_OUT_SEED) for seed in seeds]
+    things = [(video, thing) for video, clip in enumerate(clips) for thing in clip.in_view]
+    return Album(
+        sam_pixels([frame for clip in clips for frame in clip.frames]),
+        torch.tensor([video for video, _ in things]),
+        torch.tensor([_box(clips[video], thing) for video, thing in things]).float(),
+        torch.tensor([_values(clips[video], thing) for video, thing in things]),
+        torch.from_numpy(
+            np.stack([_masks(clips[video], thing) for video, thing in things], axis=1)
+        ),
+        torch.tensor([_held(rng, things, number) for number in range(len(things))]),
+        torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
+        tuple((rng.randint(1, MOST_FIRST), rng.choice((0, 1, 2, 4))) for _ in ASKED),
+    )
+
+
+def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
+    """What the shipped tracker draws and remembers, given what memory is to hold.
+
+    Raises ValueError for a learner without the stand-in that `trace` teaches.
+    """
+    if not learner.has_teacher:
+        raise ValueError("`recall` is prompted by what `trace` has taught: name that stage, too")
+    segmenter = learner.model.segmenter
+    with torch.no_grad():
+        features = segmenter.image_encoder(batch.sam_pixel_values)
+        has_box = torch.ones_like(batch.videos, dtype=torch.bool)
+        prompts = learner.heads.teacher(batch.boxes, has_box, batch.values)
+    frames = [
+        with_fine_levels(segmenter, frames_at(features, time, FRAMES)) for time in range(FRAMES)
+    ]
+    watching = Watching(segmenter)
+    first = watching.decode_prompts(take(frames[0], batch.videos), prompts)
+    known = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
+    everything = torch.arange(len(batch.videos), device=batch.videos.device)
+    for time in range(FRAMES - 1):
+        whose = everything if time < MOST_FIRST else batch.held
+        frame = take(frames[time], batch.videos)
+        known.condition(time, frame, told(watching, first, batch.masks[time], whose))
+    rows = torch.cat((everything, batch.strangers))
+    known.keep(rows.tolist())
+    next_videos = (batch.videos[batch.strangers] + 1) % len(frames[0].coarse)
+    videos = torch.cat((batch.videos, next_videos))
+    bank = known.bank().conditioning
+    never = torch.zeros_like(rows, dtype=torch.bool)
+    side = frames[0].coarse.shape[-1]
+    things = [shown_things(masks, batch.videos, side) for masks in batch.masks]
+    elsewhere = things[0].new_full((len(batch.strangers), side * side), -1)
+    sought = [torch.cat((own, elsewhere)) for own in things]
+    loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never[everything])
+    for time, (num_first, num_newest) in zip(ASKED, batch.remembered, strict=True):
+        newest = range(max(num_first, time - num_newest), time)
+        asked = Tracker(watching)  # type: ignore[arg-type]
+        asked.restore(Bank(bank[:num_first], tuple(bank[i] for i in newest), ()))
+        asked.track_frame(time, take(frames[time], videos))
+        held = [*range(num_first), *reversed(newest)]  # as the tracker lines them up
+        matching, matched = matching_loss(
+            watching.reads, sought[time], torch.cat([things[i] for i in held], dim=1)[rows]
+        )
+        name = "followed" if num_newest else "found_again"
+        own = batch.masks[time]
+        masks = torch.cat((own, torch.zeros_like(own[batch.strangers])))
+        part, shown = frame_loss(watching.drawn[-1], masks, name, never)
+        part = part + remembering_loss(learner, watching.asked, masks)
+        loss = loss + part + MATCHING * matching
+        for key, values in (shown | matched).items():
+            measures.setdefault(key, []).extend(values)
+    return loss / (1 + len(ASKED)), measures
 
 
 def told(watching: Watching, first: DecodedMasks, masks: Tensor, whose: Tensor) -> DecodedMasks:

@@ -15,6 +15,7 @@ from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 
 VISIBLE = 0.5  # cells of the mask grid: an object that shows less is hidden
 MATCHING = 0.3  # weight of the loss of that name, summed over layers
+SUREST = 32  # cells of the mask grid, the size of a small thing
 SHOWN = 0.3  # of a coarse cell: so much of it a thing covers that the cell shows it
 
 
@@ -70,12 +71,15 @@ class Watching:
         )
 
 
-def decoder_and_memory(learner: Learner, share: float) -> list[tuple[NamedParameters, float]]:
-    """What learns to remember, each with its part of that share of the rate."""
+def decoder_and_memory(
+    learner: Learner, memory_share: float, decoder_share: float
+) -> list[tuple[NamedParameters, float]]:
+    """What learns to remember, each with its share of the rate."""
     segmenter = parameters_of(learner.model.segmenter)
     memory = [pair for pair in segmenter if is_video_only(pair[0])]
     decoder = [pair for pair in segmenter if pair[0].startswith("mask_decoder")]
-    return [(memory + parameters_of(learner.heads.remembered), share), (decoder, 0.3 * share)]
+    memory += parameters_of(learner.heads.remembered)
+    return [(memory, memory_share), (decoder, decoder_share)]
 
 
 def frames_at(features: FrameFeatures, time: int, length: int) -> FrameFeatures:
@@ -154,8 +158,9 @@ def frame_loss(
         measures["back_iou"] = ious[was_hidden[visible]].tolist()
     if not visible.all():
         hidden = drawn.mask_logits[~visible]
-        area = (hidden.sigmoid() ** 2).sum(dim=(2, 3))
-        part = 5 * F.softplus(hidden).mean() + (area / (area + 1)).mean()  # dice of nothing
+        # Dice is flat where something is surely drawn: its surest cells must learn by themselves.
+        surest = hidden.flatten(2).topk(SUREST).values
+        part = 5 * F.softplus(hidden).mean() + 0.2 * F.softplus(surest).mean()
         loss = loss + (1 - seen) * part
         measures[f"{name}_empty"] = ((hidden[:, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
     return loss, measures

@@ -5,17 +5,17 @@ import torch
 from torch import nn
 
 from sa2va_cli.demo.build import fresh_model
-from sa2va_cli.demo.candidates import take, with_fine_levels
+from sa2va_cli.demo.candidates import Candidates, take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
 from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track, recent_frames
 from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
-from sa2va_cli.demo.recalling import Recall
+from sa2va_cli.demo.recalling import STILLS, Recall
 from sa2va_cli.demo.seeing import Look
 from sa2va_cli.demo.speaking import Ground
 from sa2va_cli.demo.train import STAGES, Run, StageRun, rate_factor
-from sa2va_cli.demo.watching import Watching, matching_loss, shown_things
+from sa2va_cli.demo.watching import Watching, frame_loss, matching_loss, shown_things
 from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.tracker import Tracker
@@ -126,22 +126,53 @@ def test_what_is_asked_to_recall_is_not_told():
         assert torch.equal(one, other)
 
 
-def test_long_videos_teach_by_their_end_and_pictures_come_in_between():
+def test_long_videos_teach_by_their_end():
     learner = Learner(fresh_model()).requires_grad_(False)
     stage = Track()
     for named, _ in stage.groups(learner):
         for _, parameter in named:
             parameter.requires_grad_(True)
-    long, still = (2 * stage.batch * KINDS.index(kind) for kind in (LONG, PICTURES))
+    long = 2 * stage.batch * KINDS.index(LONG)
     footage = stage.prepare(range(long, long + 2))
     assert len(footage.masks) - footage.free < 10
     loss, _ = stage.loss(learner, footage)
     loss.backward()
     assert learner.model.segmenter.memory_time_embedding.grad.abs().sum() > 0
 
-    loss, measures = stage.loss(learner, stage.prepare(range(still, still + 2)))
+
+@pytest.mark.parametrize(
+    ("stage", "first"),
+    [
+        (Recall(), 2 * Recall.batch * (STILLS - 1)),
+        (Track(), 2 * Track.batch * KINDS.index(PICTURES)),
+    ],
+)
+def test_single_pictures_come_in_between_and_teach_the_decoder(stage, first):
+    learner = Learner(fresh_model()).requires_grad_(False)
+    for named, _ in stage.groups(learner):
+        for _, parameter in named:
+            parameter.requires_grad_(True)
+    loss, measures = stage.loss(learner, stage.prepare(range(first, first + 2)))
     loss.backward()
     assert len(measures["still_iou"]) > 8
+    assert learner.model.segmenter.mask_decoder.iou_prediction_head.proj_out.weight.grad.any()
+
+
+def test_what_is_drawn_of_a_hidden_thing_costs_the_more_the_surer_it_is():
+    empty, sure, surer = (torch.full((1, 3, 48, 48), -20.0) for _ in range(3))
+    sure[..., :8, :8], surer[..., :8, :8] = 5, 10
+    masks, never = torch.zeros(1, 48, 48), torch.zeros(1, dtype=torch.bool)
+    losses = [
+        frame_loss(
+            Candidates(logits, torch.zeros(1, 3), torch.zeros(1, 3, 1), torch.full((1,), -9.0)),
+            masks,
+            "tracked",
+            never,
+        )[0].item()
+        for logits in (empty, sure, surer)
+    ]
+    assert losses[0] < 0.01
+    assert losses[2] - losses[1] > 1
 
 
 def test_the_rate_warms_up_stays_and_cools_down():
