@@ -15,6 +15,7 @@ from sa2va_cli.models.sa2va.model import Sa2vaModel
 Moment = Any  # seconds, or a CUDA event
 Flops = Callable[[Any, Any], float]  # of a pass, from its arguments
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+LANGUAGE = "language"  # a stage in two parts, by what is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class StageClock:
         self._model = model
         self._arithmetic = arithmetic
         self._on_gpu = model.language_model.device.type == "cuda"
-        self._embedding_bytes = model.language_model.get_input_embeddings().weight.nbytes
+        language = model.language_model
+        self._language_bytes = sum(weight.nbytes for weight in language.model.parameters())
+        self._language_bytes -= language.get_input_embeddings().weight.nbytes  # looked up, not read
+        self._cell_bytes = model.reader.new_cells().cell_bytes
         self._passes: list[tuple[str, Moment, Moment, float, float]] = []
 
     @contextmanager
@@ -64,7 +68,8 @@ class StageClock:
                 lambda _, k: len(k["pixel_values"]) * count.tile,
             ),
             ("projector", model.projector, lambda a, _: a[0][..., 0].numel() * count.visual_token),
-            ("language model", model.language_model.model, self._language_flops),
+            (LANGUAGE, model.language_model.model, self._language_flops),
+            (LANGUAGE, model.reader, self._language_flops),
             ("its head", model.language_model.lm_head, lambda a, _: count.head(_rows(a[0]))),
             ("SAM 2 encoder", model.segmenter.image_encoder, lambda a, _: len(a[0]) * count.frame),
             ("mask decoder", model.segmenter.mask_decoder, self._mask_flops),
@@ -81,12 +86,11 @@ class StageClock:
         begun: list[tuple[Moment, float, float, str]] = []
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            cached = kwargs.get("past_key_values")
-            name, size = stage, float(weights + (_cache_bytes(cached) if cached else 0))
-            if stage == "language model":
-                size -= self._embedding_bytes  # looked up, not read
-                first = not cached or not cached.get_seq_length()
-                name = "language: picture" if first else "language: answers"
+            name, size = stage, float(weights)
+            if stage == LANGUAGE:
+                _, cached = _reading(args, kwargs)
+                size = self._language_bytes + cached * self._cell_bytes
+                name = f"{LANGUAGE}: answers" if cached else f"{LANGUAGE}: picture"
             begun.append((self._now(), flops(args, kwargs), size, name))
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -99,10 +103,7 @@ class StageClock:
         ]
 
     def _language_flops(self, args: Any, kwargs: Any) -> float:
-        cache = kwargs.get("past_key_values")
-        return self._arithmetic.language(
-            kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0
-        )
+        return self._arithmetic.language(*_reading(args, kwargs))
 
     def _mask_flops(self, args: Any, kwargs: Any) -> float:
         pictures, objects = kwargs["sparse_prompt_embeddings"].shape[:2]
@@ -127,7 +128,10 @@ def _rows(states: torch.Tensor) -> int:
     return states.numel() // states.shape[-1]
 
 
-def _cache_bytes(cache: Any) -> int:
-    return sum(
-        layer.keys.nbytes + layer.values.nbytes for layer in cache.layers if layer.is_initialized
-    )
+def _reading(args: Any, kwargs: Any) -> tuple[int, int]:
+    """Tokens that a pass of the language model reads, and tokens that were read before."""
+    if args:  # of our Reader
+        embeddings, _, _, cells = args
+        return len(embeddings), cells.length
+    cache = kwargs.get("past_key_values")  # of transformers' module
+    return kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0

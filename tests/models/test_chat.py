@@ -26,20 +26,17 @@ def counts(golden_model, monkeypatch):
         forward = module.forward
 
         def counting(*args, **kwargs):
-            note(kwargs)
+            note(*args, **kwargs)
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(module, "forward", counting)
 
     count(
         parts.vision_encoder,
-        lambda kwargs: seen.update(vision=seen["vision"] + len(kwargs["pixel_values"])),
+        lambda pixel_values: seen.update(vision=seen["vision"] + len(pixel_values)),
     )
     count(parts.segmenter.image_encoder, lambda _: seen.update(sam=seen["sam"] + 1))
-    count(
-        parts.language_model.model,
-        lambda kwargs: seen["read"].append(kwargs["inputs_embeds"].shape[1]),
-    )
+    count(parts.reader, lambda embeddings, *_: seen["read"].append(len(embeddings)))
     return seen
 
 
@@ -230,7 +227,7 @@ def test_an_interrupt_in_the_middle_of_a_pass_does_no_harm(golden_model, monkeyp
         conversation.ask(SEGMENT)
     past = conversation.past_text
     layers = golden_model.model.language_model.model.layers
-    module = layers[1] if at == "layer 1" else golden_model.model.segmenter.mask_decoder
+    module = layers[1].mlp if at == "layer 1" else golden_model.model.segmenter.mask_decoder
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

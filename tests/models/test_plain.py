@@ -123,13 +123,13 @@ def test_what_was_said_before_is_drafted_in_the_middle_of_an_answer():
 
 
 def test_a_confirmed_draft_needs_no_step(forgetful, monkeypatch):
-    passes, forward = [], forgetful.model.language_model.model.forward
+    passes, forward = [], forgetful.model.reader.forward
 
-    def counting(*args, **kwargs):
-        passes.append(kwargs["inputs_embeds"].shape[1])
-        return forward(*args, **kwargs)
+    def counting(embeddings, *args):
+        passes.append(len(embeddings))
+        return forward(embeddings, *args)
 
-    monkeypatch.setattr(forgetful.model.language_model.model, "forward", counting)
+    monkeypatch.setattr(forgetful.model.reader, "forward", counting)
     forgetful.answer_image(PICTURE, [Question(TEXTS["one"])])
     assert len(passes) > 2
     passes.clear()  # the picture, then question and draft

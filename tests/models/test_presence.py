@@ -62,14 +62,14 @@ def test_answers_and_masks_are_the_same_with_and_without_presence(golden_model):
 def test_only_those_that_are_asked_for_get_one_and_the_picture_is_read_once(
     golden_model, monkeypatch
 ):
-    language_model, read = golden_model.model.language_model.model, []
-    forward = language_model.forward
+    reader, read = golden_model.model.reader, []
+    forward = reader.forward
 
-    def counting(*args, **kwargs):
-        read.append(kwargs["inputs_embeds"].shape[1])
-        return forward(*args, **kwargs)
+    def counting(embeddings, *args):
+        read.append(len(embeddings))
+        return forward(embeddings, *args)
 
-    monkeypatch.setattr(language_model, "forward", counting)
+    monkeypatch.setattr(reader, "forward", counting)
     asked = [with_presence(SEGMENT, "a cat"), COLOUR, with_presence(SEGMENT, "a cat")]
     answers = [one.answer for one in golden_model.answer_image(PIXELS, asked)]
     assert answers[0].presence == answers[2].presence and answers[1].presence is None

@@ -62,7 +62,7 @@ class Conversation:
     def __init__(self, model: Sa2VA, subject: Subject) -> None:
         self._model = model
         self._subject = subject
-        self._kept = KeptCells(model.model.language_model.config)
+        self._kept = KeptCells(model.model.reader.new_cells())
         self.reset()
 
     def reset(self) -> None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, Qwen2ForCausalLM
 
 from sa2va_cli.models.sa2va.drafts import DraftBook, Ids
 from sa2va_cli.models.sa2va.greedy import Greedy
 from sa2va_cli.models.sa2va.kept import KeptCells
+from sa2va_cli.models.sa2va.key_values import KeyValues
 from sa2va_cli.models.sa2va.packing import PackedCells
+from sa2va_cli.models.sa2va.reader import Reader
 from sa2va_cli.models.sa2va.stopping import StopRule
 
 MAX_NEW_TOKENS = 2048
@@ -47,10 +48,8 @@ class GeneratedAnswer:
 class Generator:
     """Greedy decoding with a key-value cache that all prompts of a picture share."""
 
-    def __init__(
-        self, language_model: Qwen2ForCausalLM, greedy: Greedy, stop: StopRule, seg_token_id: int
-    ) -> None:
-        self._language_model = language_model
+    def __init__(self, reader: Reader, greedy: Greedy, stop: StopRule, seg_token_id: int) -> None:
+        self._reader = reader
         self._greedy = greedy
         self._stop = stop
         self._seg_token_id = seg_token_id
@@ -67,10 +66,10 @@ class Generator:
         everything = [*prompts, *asides]
         shared = shared_length(everything)
         device = prompts[0].embeddings.device
-        cache = DynamicCache(config=self._language_model.config)
+        read = self._reader.new_cells()
         if shared:
             beginning = prompts[0].embeddings[:shared]
-            self._forward(beginning, torch.arange(shared, device=device), None, cache)
+            self._reader(beginning, torch.arange(shared, device=device), None, read)
         cells = PackedCells(shared, device)
         answers = [
             _Answer(row, len(prompt.ids), self.drafts.propose(prompt.question))
@@ -80,17 +79,17 @@ class Generator:
             _Aside(row, len(aside.ids), draft=())
             for row, aside in enumerate(asides, start=len(prompts))
         ]
-        self._read_and_verify(everything, [*answers, *heard], shared, cells, cache)
+        self._read_and_verify(everything, [*answers, *heard], shared, cells, read)
         while active := [answer for answer in answers if not answer.done]:
-            self._step(active, shared, cells, cache)
+            self._step(active, shared, cells, read)
         if any(answer.draft != tuple(answer.ids) for answer in answers):
-            answers = self._replay(everything, answers, heard, shared, cache)
+            answers = self._replay(everything, answers, heard, shared, read)
         for prompt, answer in zip(prompts, answers, strict=True):
             self.drafts.learn(prompt.question, tuple(answer.ids))
         states = [aside.state for aside in heard if aside.state is not None]
         like = prompts[0].embeddings
         ends = torch.stack(states) if states else like.new_zeros(0, like.shape[1])
-        logits = self._language_model.lm_head(ends).float()
+        logits = self._greedy.lm_head(ends).float()
         return [answer.finish(like) for answer in answers], logits
 
     def _replay(
@@ -99,7 +98,7 @@ class Generator:
         answers: list["_Answer"],
         heard: list["_Aside"],
         shared: int,
-        cache: DynamicCache,
+        read: KeyValues,
     ) -> list["_Answer"]:
         """The pass that would have been, had the drafts been right.
 
@@ -109,9 +108,9 @@ class Generator:
         if not heard and not any(answer.seg_states for answer in answers):
             return answers  # only text, which rounding does not touch
         again = [_Answer(answer.row, answer.prompt_length, tuple(answer.ids)) for answer in answers]
-        cache.crop(shared - cache.get_seq_length())  # a negative number: so many cells go
+        read.cut(shared)
         cells = PackedCells(shared, everything[0].embeddings.device)
-        self._read_and_verify(everything, [*again, *heard], shared, cells, cache)
+        self._read_and_verify(everything, [*again, *heard], shared, cells, read)
         return [new if new.ids == old.ids else old for new, old in zip(again, answers, strict=True)]
 
     def converse(
@@ -125,12 +124,12 @@ class Generator:
         shared = kept.keep(prompt.ids)
         cells = PackedCells(shared, prompt.embeddings.device)
         answer = _Answer(0, len(prompt.ids), draft=())
-        self._read_and_verify([prompt], [answer], shared, cells, kept.cache)
+        self._read_and_verify([prompt], [answer], shared, cells, kept.cells)
         kept.ids = list(prompt.ids)
         on_ids(answer.ids)
         while not answer.done:
             fed = answer.ids[-1]
-            self._step([answer], shared, cells, kept.cache, drafting=False)
+            self._step([answer], shared, cells, kept.cells, drafting=False)
             kept.ids.append(fed)
             on_ids(answer.ids)
         return answer.finish(prompt.embeddings)
@@ -141,11 +140,11 @@ class Generator:
         answers: Sequence["_Answer"],
         shared: int,
         cells: PackedCells,
-        cache: DynamicCache,
+        read: KeyValues,
     ) -> None:
         """One pass over what is each prompt's own, and over its draft behind it."""
         rows = [
-            torch.cat((prompt.embeddings[shared:], self._embed(answer.draft[:-1])))
+            torch.cat((prompt.embeddings[shared:], self._reader.embed(answer.draft[:-1])))
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
         device = rows[0].device
@@ -153,7 +152,7 @@ class Generator:
         owners = torch.arange(len(rows), device=device).repeat_interleave(lengths)
         positions = torch.cat([torch.arange(len(row), device=device) + shared for row in rows])
         mask = cells.append(owners, positions)
-        states = self._forward(torch.cat(rows), positions, mask, cache)  # (all rows, D)
+        states = self._reader(torch.cat(rows), positions, mask, read)  # (all rows, D)
         for answer, own in zip(answers, states.split(lengths.tolist()), strict=True):
             # From the prompt's last token on, each state predicts a token of the answer.
             kept = answer.verify(
@@ -167,7 +166,7 @@ class Generator:
         active: list["_Answer"],
         shared: int,
         cells: PackedCells,
-        cache: DynamicCache,
+        read: KeyValues,
         *,
         drafting: bool = True,
     ) -> None:
@@ -176,7 +175,6 @@ class Generator:
         When `drafting`, tokens that may follow are fed behind it, and kept as far as they do.
         """
         drafts = [self.drafts.follow(answer.ids) if drafting else () for answer in active]
-        device = self._language_model.lm_head.weight.device
         lengths = [1 + len(draft) for draft in drafts]
         owners = [
             answer.row
@@ -184,6 +182,13 @@ class Generator:
             for _ in range(length)
         ]
         starts = [answer.next_position for answer in active]
+        fed = [
+            token
+            for answer, draft in zip(active, drafts, strict=True)
+            for token in (answer.ids[-1], *draft)
+        ]
+        embeddings = self._reader.embed(tuple(fed))
+        device = embeddings.device
         positions = torch.tensor(
             [
                 start + i
@@ -193,12 +198,7 @@ class Generator:
             device=device,
         )
         mask = cells.append(torch.tensor(owners, device=device), positions)
-        fed = [
-            token
-            for answer, draft in zip(active, drafts, strict=True)
-            for token in (answer.ids[-1], *draft)
-        ]
-        states = self._forward(self._embed(tuple(fed)), positions, mask, cache)
+        states = self._reader(embeddings, positions, mask, read)
         for answer, start, draft, own in zip(
             active, starts, drafts, states.split(lengths), strict=True
         ):
@@ -206,24 +206,6 @@ class Generator:
             kept = answer.verify(own, draft, self._greedy, self._stop, self._seg_token_id)
             if kept < len(draft):
                 cells.forget(shared, answer.row, start + 1 + kept)
-
-    def _embed(self, ids: Ids) -> Tensor:
-        weight = self._language_model.lm_head.weight
-        tokens = torch.tensor(ids, dtype=torch.long, device=weight.device)
-        return self._language_model.model.embed_tokens(tokens)
-
-    def _forward(
-        self, embeddings: Tensor, positions: Tensor, mask: Tensor | None, cache: DynamicCache
-    ) -> Tensor:
-        """(T, D) -> final, normed states (T, D); the cache grows by T."""
-        output = self._language_model.model(
-            inputs_embeds=embeddings[None],
-            past_key_values=cache,
-            attention_mask={"full_attention": mask},
-            position_ids=positions[None],
-            use_cache=True,
-        )
-        return output.last_hidden_state[0]
 
 
 def shared_length(prompts: list[EncodedPrompt]) -> int:

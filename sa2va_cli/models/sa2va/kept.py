@@ -2,20 +2,20 @@
 
 from itertools import takewhile
 
-from transformers import DynamicCache, Qwen2Config
+from sa2va_cli.models.sa2va.key_values import KeyValues
 
 
 class KeptCells:
-    """Token ids, and a key-value cache that begins with their cells.
+    """Token ids, and cells that begin with theirs.
 
-    The cache may hold more cells than there are ids, and not the same number in each layer: a pass
-    that was broken off leaves that behind. Only cells of `ids` count.
+    There may be more cells than ids: an answer that was broken off leaves them behind. Only those
+    of `ids` count.
     """
 
-    def __init__(self, config: Qwen2Config) -> None:
-        self._config = config
+    def __init__(self, cells: KeyValues) -> None:
+        """`cells`: nothing is read yet."""
         self.ids: list[int] = []
-        self.cache = DynamicCache(config=config)
+        self.cells = cells
 
     def keep(self, ids: list[int]) -> int:
         """Forget all that is not a beginning of `ids`; returns how many tokens stay.
@@ -30,9 +30,4 @@ class KeptCells:
     def cut(self, length: int) -> None:
         """Forget all but the first tokens."""
         self.ids = self.ids[:length]  # before the cells: then it does not matter who is interrupted
-        if not self.ids:
-            self.cache = DynamicCache(config=self._config)
-            return
-        for layer in self.cache.layers:
-            layer.keys = layer.keys[..., : len(self.ids), :]
-            layer.values = layer.values[..., : len(self.ids), :]
+        self.cells.cut(len(self.ids))

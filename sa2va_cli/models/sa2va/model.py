@@ -6,6 +6,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.language import build_language_model
+from sa2va_cli.models.sa2va.reader import Reader
 from sa2va_cli.models.sa2va.seg_bridge import SegBridge
 from sa2va_cli.models.sa2va.segmenter import Segmenter
 from sa2va_cli.models.sa2va.vision import Projector, build_vision_encoder, visual_tokens
@@ -23,6 +24,7 @@ class Sa2vaModel(nn.Module):
         # runs a flash kernel of its own.
         plain = "eager" if attention == "eager" else "sdpa"
         self.language_model = build_language_model(config.language, plain)
+        self.reader = Reader(self.language_model)
         self.seg_bridge = SegBridge(config.language.hidden_size, config.segmenter.hidden_size)
         self.segmenter = Segmenter(config.segmenter, "sdpa", two_decoders=config.two_decoders)
 

@@ -19,7 +19,7 @@ class PackedCells:
         self._positions = torch.arange(shared, device=device)
 
     def append(self, owners: Tensor, positions: Tensor) -> Tensor | None:
-        """Add cells for the next pass; returns its mask (1, 1, new, all), True where seen.
+        """Add cells for the next pass; returns its mask (new, all), True where seen.
 
         None if plain causal attention says the same, which is the faster kernel.
         """
@@ -30,7 +30,7 @@ class PackedCells:
             return None
         mine = (self._owners == owners[:, None]) | (self._owners == SHARED)
         earlier = self._positions <= positions[:, None]
-        return (mine & earlier)[None, None]
+        return mine & earlier
 
     def forget(self, first: int, owner: int, position: int) -> None:
         """Nobody sees the owner's cells from `position` on, among the cells from `first` on."""

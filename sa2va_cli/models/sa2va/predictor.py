@@ -67,7 +67,7 @@ class Sa2VA:
         self.steps = Steps(model, tokenizer, forced_answer)
         self.device, self.dtype = self.steps.device, self.steps.dtype
         self.generator = Generator(
-            model.language_model, self.steps.greedy, self.steps.stop, tokenizer.seg_token_id
+            model.reader, self.steps.greedy, self.steps.stop, tokenizer.seg_token_id
         )
 
     @classmethod

@@ -1,0 +1,129 @@
+"""Our pass of the language model says what transformers' own says."""
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from sa2va_cli.models.sa2va.config import LanguageConfig
+from sa2va_cli.models.sa2va.key_values import GROWTH
+from sa2va_cli.models.sa2va.language import build_language_model
+from sa2va_cli.models.sa2va.reader import Reader
+
+WIDTH = 48
+TRAINED = 32  # positions
+SCALINGS = {
+    "plain": None,
+    "linear": {"type": "linear", "factor": 2.0},
+    "dynamic": {"type": "dynamic", "factor": 2.0},
+    "yarn": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": TRAINED},
+}
+
+
+def language_model(heads=6, groups=2, scaling=None, dtype=torch.float32):
+    torch.manual_seed(0)
+    config = LanguageConfig(
+        architecture="Qwen2ForCausalLM",
+        vocab_size=32,
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_layers=3,
+        num_heads=heads,
+        num_key_value_heads=groups,
+        rms_norm_eps=1e-6,
+        max_position_embeddings=TRAINED,
+        rope_theta=10000.0,
+        rope_scaling=scaling,
+        tie_word_embeddings=False,
+    )
+    return build_language_model(config, "sdpa").to(dtype).eval()
+
+
+def theirs(model, embeddings, positions, mask, cache):
+    return model.model(
+        inputs_embeds=embeddings[None],
+        past_key_values=cache,
+        attention_mask={"full_attention": None if mask is None else mask[None, None]},
+        position_ids=positions[None],
+        use_cache=True,
+    ).last_hidden_state[0]
+
+
+def passes(beginning):
+    """A beginning, two prompts packed behind it, a token of each, and one token alone."""
+    yield torch.arange(beginning), None
+    packed = torch.cat((torch.arange(4), torch.arange(7))) + beginning
+    for positions in (packed, packed[[3, 10]] + 1, packed[[10]] + 2):
+        yield positions, torch.rand(len(positions), 1) > 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize(("heads", "groups"), [(6, 2), (4, 4), (3, 1)])
+@torch.inference_mode()
+def test_every_pass_gives_the_states_of_transformers(heads, groups, scaling, dtype):
+    model = language_model(heads, groups, SCALINGS[scaling], dtype)
+    reader, cache = Reader(model), DynamicCache(config=model.config)
+    cells = reader.new_cells()
+    for positions, seed in passes(beginning=40):  # longer than trained: scaling acts
+        embeddings = torch.randn(len(positions), WIDTH).to(dtype)
+        mask = None
+        if seed is not None:
+            mask = torch.rand(len(positions), cells.length + len(positions)) > 0.3
+            mask[:, 0] = True
+        states = reader(embeddings, positions, mask, cells)
+        expected = theirs(model, embeddings, positions, mask, cache)
+        tolerance = 1e-5 if dtype == torch.float32 else 0.05
+        torch.testing.assert_close(states, expected, atol=tolerance, rtol=tolerance)
+        assert cells.length == cache.get_seq_length()
+
+
+@torch.inference_mode()
+def test_what_was_read_stays_while_memory_grows_and_can_be_cut():
+    model = language_model()
+    reader, cells = Reader(model), None
+    embeddings = torch.randn(3 * GROWTH, WIDTH)
+    whole = reader(embeddings, torch.arange(len(embeddings)), None, reader.new_cells())
+    cells = reader.new_cells()
+    for start in (0, 1, GROWTH, 2 * GROWTH, len(embeddings)):
+        new = embeddings[cells.length : start]
+        if not len(new):
+            continue
+        positions = torch.arange(cells.length, start)
+        mask = positions[:, None] >= torch.arange(start)
+        states = reader(new, positions, mask, cells)
+        torch.testing.assert_close(
+            states, whole[cells.length - len(new) : start], atol=1e-5, rtol=0
+        )
+    cells.cut(7)
+    assert cells.length == 7
+    mask = torch.ones(1, 8, dtype=torch.bool)
+    again = reader(embeddings[7:8], torch.tensor([7]), mask, cells)
+    torch.testing.assert_close(again, whole[7:8], atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_pass_that_is_broken_off_leaves_no_trace(monkeypatch):
+    model = language_model()
+    reader = Reader(model)
+    cells = reader.new_cells()
+    embeddings, positions = torch.randn(5, WIDTH), torch.arange(5)
+    expected = reader(embeddings, positions, None, reader.new_cells())
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(model.model.layers[1].mlp, "forward", stop)
+        reader(embeddings, positions, None, cells)
+    assert cells.length == 0
+    assert torch.equal(reader(embeddings, positions, None, cells), expected)
+
+
+def test_the_reader_has_no_weights_of_its_own(golden_model):
+    assert not list(golden_model.model.reader.parameters())
+    assert not [name for name in golden_model.model.state_dict() if "reader" in name]
+
+
+def test_a_cell_takes_what_its_keys_and_values_take():
+    cells = Reader(language_model(dtype=torch.bfloat16)).new_cells()
+    assert cells.cell_bytes == 3 * 2 * 2 * 8 * 2  # layers, keys and values, heads, width, bytes
