@@ -124,7 +124,7 @@ class Track:
                 return clip, exchanges[: self.objects]
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner, 0.18, 0.18)  # at higher rates it unlearns what it recalls
+        return decoder_and_memory(learner, 0.18, 0.18)  # faster, it unlearns what it recalls
 
     def loss(self, learner: Learner, batch: Footage | Lesson | Album) -> tuple[Tensor, Measures]:
         if isinstance(batch, Footage):

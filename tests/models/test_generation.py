@@ -111,6 +111,10 @@ def test_an_answer_stops_at_a_stop_word_however_it_is_spelled(golden_model):
     assert len(spelled) == 10 and stop(spelled)
     broken = [i for piece in "<|im_\n\n" + "\n" * 40 + "end|>" for i in tokenizer.encode(piece)]
     assert stop(broken)  # line breaks do not count
+    assert stop(tokenizer.encode("Sure.<|im_end|>\n"))
+    ending = StopRule(tokenizer, ("fin é",))  # its last letter takes two bytes, maybe two tokens
+    assert ending(tokenizer.encode("la fin é"))
+    assert not ending(tokenizer.encode("la fin é."))
 
 
 def test_images_together_answer_as_if_alone(golden_model):

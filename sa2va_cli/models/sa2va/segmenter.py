@@ -222,7 +222,7 @@ def full_size_masks(mask_logits: Tensor, image_size: int, height: int, width: in
 def _full_size(mask_logits: Tensor, image_size: int, height: int, width: int) -> Tensor:
     square = upscale_logits(mask_logits, image_size)
     resized = F.interpolate(square[:, None], size=(height, width), mode="bilinear")[:, 0]
-    return resized.sigmoid() > 0.5
+    return resized.sigmoid_() > 0.5  # in place: at full size memory takes longer than numbers
 
 
 def upscale_logits(mask_logits: Tensor, image_size: int) -> Tensor:
