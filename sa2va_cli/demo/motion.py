@@ -19,7 +19,7 @@ from sa2va_cli.demo.shapes import Thing, paint
 
 PROMPTED = 5  # frames that the language model sees
 BAR_WIDTH = (0.2, 0.42)  # part of the picture: the widest hide large things
-GONE = 0.25  # of the things after a cut
+GONE = 0.35  # of the things after a cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ FRAMES = 8
 MOST_FIRST = 3  # frames that memory holds as prompted ones
 CUT = 0.4  # of the videos: things have changed places, so that places tell nothing
 # Of the things: a tracker that saw none of a thing, or followed another, must find it again.
-MISSED, MISTAKEN = 0.15, 0.2
+MISSED, MISTAKEN = 0.15, 0.35
 ASKED = range(PROMPTED, FRAMES)
 STILLS = 4  # one batch in so many is of single pictures
 SURE = 40.0  # the difference of logits between inside and outside of a mask that is known
