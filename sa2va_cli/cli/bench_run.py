@@ -76,11 +76,15 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
 def _checked(options: BenchOptions) -> Sequence[Work]:
     """The works, if all that was asked for can be done. Raises UsageError."""
     works = parse_works(options.works)
-    if options.markdown and not os.access(options.markdown.parent, os.W_OK):
+    if options.markdown and not _can_be_written(options.markdown):
         raise UsageError(f"Cannot write {options.markdown}.", hint="name a file for --markdown")
     if options.engine not in ENGINES:
         raise unknown_name("engine", options.engine, ENGINES)
     return works
+
+
+def _can_be_written(path: Path) -> bool:
+    return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
 
 
 def _compare(
