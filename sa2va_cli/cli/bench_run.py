@@ -20,7 +20,7 @@ from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
-from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
+from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
@@ -116,8 +116,7 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
     model = random_model(published, Placement(device, dtype, attention))
     if config.compile:
         check_compiler(on_gpu=device.type == "cuda")
-        compile_networks(model)
-        warm_up(model, device)
+        compile_now(model, device)
     return Sa2VA(model, demo_tokenizer())
 
 
