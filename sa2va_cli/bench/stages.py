@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from sa2va_cli.bench.arithmetic import Arithmetic
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 
 Moment = Any  # seconds, or a CUDA event
-Flops = Callable[[Any, Any], float]  # of a pass, from its arguments
+Count = Callable[[], float]  # of operations; asked for when nobody looks at the clock any more
+Flops = Callable[[Any, Any], Count]  # of a pass, from its arguments
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 LANGUAGE = "language"  # a stage in two parts, by what is read
 
@@ -39,7 +41,7 @@ class StageClock:
         self._language_bytes = sum(weight.nbytes for weight in language.model.parameters())
         self._language_bytes -= language.get_input_embeddings().weight.nbytes  # looked up, not read
         self._cell_bytes = model.reader.new_cells().cell_bytes
-        self._passes: list[tuple[str, Moment, Moment, float, float]] = []
+        self._passes: list[tuple[str, Moment, Moment, Count, float]] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -55,7 +57,7 @@ class StageClock:
     def passes(self) -> list[Pass]:
         """Call it when the device has finished."""
         return [
-            Pass(stage, self._between(start, end), flops, size)
+            Pass(stage, self._between(start, end), flops(), size)
             for stage, start, end, flops, size in self._passes
         ]
 
@@ -65,25 +67,37 @@ class StageClock:
             (
                 "vision tower",
                 model.vision_encoder,
-                lambda _, k: len(k["pixel_values"]) * count.tile,
+                lambda _, k: _times(len(k["pixel_values"]), lambda: count.tile),
             ),
-            ("projector", model.projector, lambda a, _: a[0][..., 0].numel() * count.visual_token),
+            (
+                "projector",
+                model.projector,
+                lambda a, _: _times(_rows(a[0]), lambda: count.visual_token),
+            ),
             (LANGUAGE, model.language_model.model, self._language_flops),
             (LANGUAGE, model.reader, self._language_flops),
-            ("its head", model.language_model.lm_head, lambda a, _: count.head(_rows(a[0]))),
-            ("SAM 2 encoder", model.segmenter.image_encoder, lambda a, _: len(a[0]) * count.frame),
+            (
+                "its head",
+                model.language_model.lm_head,
+                lambda a, _: partial(count.head, _rows(a[0])),
+            ),
+            (
+                "SAM 2 encoder",
+                model.segmenter.image_encoder,
+                lambda a, _: _times(len(a[0]), lambda: count.frame),
+            ),
             ("mask decoder", model.segmenter.mask_decoder, self._mask_flops),
             ("memory attention", model.segmenter.memory_attention, self._memory_flops),
             (
                 "memory encoder",
                 model.segmenter.memory_encoder,
-                lambda a, _: len(a[1]) * count.memory,
+                lambda a, _: _times(len(a[1]), lambda: count.memory),
             ),
         ]
 
     def _hook(self, stage: str, network: nn.Module, flops: Flops) -> list[Any]:
         weights = sum(weight.nbytes for weight in network.parameters())
-        begun: list[tuple[Moment, float, float, str]] = []
+        begun: list[tuple[Moment, Count, float, str]] = []
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
             name, size = stage, float(weights)
@@ -102,16 +116,16 @@ class StageClock:
             network.register_forward_hook(after, with_kwargs=True),
         ]
 
-    def _language_flops(self, args: Any, kwargs: Any) -> float:
-        return self._arithmetic.language(*_reading(args, kwargs))
+    def _language_flops(self, args: Any, kwargs: Any) -> Count:
+        return partial(self._arithmetic.language, *_reading(args, kwargs))
 
-    def _mask_flops(self, args: Any, kwargs: Any) -> float:
+    def _mask_flops(self, args: Any, kwargs: Any) -> Count:
         pictures, objects = kwargs["sparse_prompt_embeddings"].shape[:2]
-        return self._arithmetic.masks(pictures, objects)
+        return partial(self._arithmetic.masks, pictures, objects)
 
-    def _memory_flops(self, args: Any, kwargs: Any) -> float:
+    def _memory_flops(self, args: Any, kwargs: Any) -> Count:
         objects, cells = args[1].shape[:2]
-        return self._arithmetic.memory_attention(objects, cells)
+        return partial(self._arithmetic.memory_attention, objects, cells)
 
     def _now(self) -> Moment:
         if not self._on_gpu:
@@ -122,6 +136,10 @@ class StageClock:
 
     def _between(self, start: Moment, end: Moment) -> float:
         return start.elapsed_time(end) / 1000 if self._on_gpu else end - start
+
+
+def _times(number: int, each: Count) -> Count:
+    return lambda: number * each()
 
 
 def _rows(states: torch.Tensor) -> int:

@@ -54,7 +54,9 @@ class Work:
         prompts = "1 prompt" if self.count == 1 else f"{self.count} prompts"
         if self.kind == "caption":
             return f"image, caption with {self.count} [SEG]"
-        return f"video, {frames} frames, {prompts}" if self.kind == "video" else f"image, {prompts}"
+        if self.kind == "video":
+            return f"video, {frames} frame{'s' * (frames > 1)}, {prompts}"
+        return f"image, {prompts}"
 
     def forced_text(self) -> str:
         """What a model without training is made to answer."""

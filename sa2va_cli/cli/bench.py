@@ -4,6 +4,7 @@ import typer
 
 from sa2va_cli.cli import bench_options as b
 from sa2va_cli.cli import options as o
+from sa2va_cli.errors import UsageError
 
 
 def bench(
@@ -37,6 +38,8 @@ def bench(
     from sa2va_cli.cli.bench_run import BenchOptions, run_bench
     from sa2va_cli.cli.load import talk_config
 
+    if model is not None and random_weights is not None:
+        raise UsageError("--model and --random-weights are two models.", hint="give one of them")
     job = talk_config(
         {"model": model, "revision": revision, "offline": offline, "dtype": dtype,
          "attention": attention, "compile": compile}

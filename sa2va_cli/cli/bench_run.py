@@ -20,7 +20,7 @@ from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
-from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
+from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
@@ -76,11 +76,15 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
 def _checked(options: BenchOptions) -> Sequence[Work]:
     """The works, if all that was asked for can be done. Raises UsageError."""
     works = parse_works(options.works)
-    if options.markdown and not os.access(options.markdown.parent, os.W_OK):
+    if options.markdown and not _can_be_written(options.markdown):
         raise UsageError(f"Cannot write {options.markdown}.", hint="name a file for --markdown")
     if options.engine not in ENGINES:
         raise unknown_name("engine", options.engine, ENGINES)
     return works
+
+
+def _can_be_written(path: Path) -> bool:
+    return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
 
 
 def _compare(
@@ -112,8 +116,7 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
     model = random_model(published, Placement(device, dtype, attention))
     if config.compile:
         check_compiler(on_gpu=device.type == "cuda")
-        compile_networks(model)
-        warm_up(model, device)
+        compile_now(model, device)
     return Sa2VA(model, demo_tokenizer())
 
 

@@ -21,7 +21,8 @@ def talk_config(given: dict[str, Any]) -> JobConfig:
 
 def load_model(config: JobConfig, device: str) -> "Sa2VA":
     """With a word about it: that takes a while. Raises CheckpointError or UsageError."""
-    typer.echo(f"loading {config.model} …", err=True)
+    compiling = " and compiling it: minutes, the first time" if config.compile else ""
+    typer.echo(f"loading {config.model}{compiling} …", err=True)
     from sa2va_cli.models.sa2va.predictor import Sa2VA  # torch costs seconds
 
     return Sa2VA.from_pretrained(

@@ -21,6 +21,7 @@ from PIL import Image
 from sa2va_cli.demo.evaluate import occlusions
 from sa2va_cli.demo.questions import ask
 from sa2va_cli.demo.scenes import HELD_OUT_SEED, Scene, make_scene
+from sa2va_cli.demo.script import run_script, writable_folder
 from sa2va_cli.masks import Rle, encode_rle
 
 FIRST_SEED = HELD_OUT_SEED + 10**6  # other pictures than those of the evaluation
@@ -37,9 +38,9 @@ class Example:
 
 
 def draw_folder(folder: Path, images: int = 12, videos: int = 2) -> list[Example]:
-    """Write the pictures, the videos, the manifest and the truth."""
+    """Write the pictures, the videos, the manifest and the truth. Raises UsageError."""
     for name in ("images", "videos"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        writable_folder(folder / name)
     examples = [_draw_image(folder, number) for number in range(1, images + 1)]
     examples += [
         _draw_video(folder, number, clip.frames, clip.masks[:, index], phrase)
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -19,6 +19,7 @@ from sa2va_cli.demo.phrases import noun, unique_description
 from sa2va_cli.demo.questions import Exchange, ask
 from sa2va_cli.demo.scenes import HELD_OUT_SEED, Scene, make_scene
 from sa2va_cli.demo.scores import Scores, score_exchange, score_video
+from sa2va_cli.demo.script import at_least, run_script, writable_folder
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.results import Question
 
@@ -123,13 +124,17 @@ def main() -> None:
     """Parse the command line, score, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--checkpoint", default="demo", help="`demo`, a folder or a hub name")
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--videos", type=int, default=50)
-    parser.add_argument("--first", type=int, default=0, help="number of the first held-out image")
+    parser.add_argument("--images", type=at_least(0), default=500)
+    parser.add_argument("--videos", type=at_least(0), default=50)
+    parser.add_argument(
+        "--first", type=at_least(0), default=0, help="number of the first held-out image"
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads (default: all)")
     parser.add_argument("--json", type=Path, help="also write the scores to this file")
     options = parser.parse_args()
+    if options.json:
+        writable_folder(options.json.parent)
     if options.threads:
         torch.set_num_threads(options.threads)
     model = Sa2VA.from_pretrained(options.checkpoint, device=options.device, dtype="float32")
@@ -143,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

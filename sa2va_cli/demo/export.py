@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 
 from sa2va_cli.demo.build import fresh_model, write_config
 from sa2va_cli.demo.learner import Learner
+from sa2va_cli.demo.script import run_script, writable_folder
 from sa2va_cli.demo.tokenizer import train_tokenizer, write_tokenizer
 from sa2va_cli.demo.train import STAGES, load_stages
+from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import published_state_dict
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 
@@ -32,7 +34,14 @@ def write_checkpoint(model: Sa2vaModel, folder: Path, dtype: torch.dtype = torch
 
 
 def trained_model(state: Path) -> Sa2vaModel:
-    """The weights of every stage that has begun, the later ones over the earlier ones."""
+    """The weights of every stage that has begun, the later ones over the earlier ones.
+
+    Raises UsageError if none has.
+    """
+    if not any((state / f"{name}.pt").exists() for name in STAGES):
+        raise UsageError(
+            f"No stage was trained in {state}.", hint="name the --state folder of demo.train"
+        )
     learner = Learner(fresh_model())
     load_stages(learner, state, list(STAGES))
     return learner.model
@@ -44,8 +53,10 @@ def main() -> None:
     parser.add_argument("state", type=Path, help="the folder that training wrote")
     parser.add_argument("checkpoint", type=Path, help="the folder to write")
     options = parser.parse_args()
-    write_checkpoint(trained_model(options.state), options.checkpoint)
+    model = trained_model(options.state)
+    writable_folder(options.checkpoint)
+    write_checkpoint(model, options.checkpoint)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -10,12 +10,13 @@ import json
 import math
 import multiprocessing
 import os
+import pickle
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -27,10 +28,13 @@ from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.recalling import Recall
+from sa2va_cli.demo.script import above_zero, at_least, run_script, writable_folder
 from sa2va_cli.demo.seeing import Look, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
+from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import load_config
+from sa2va_cli.models.sa2va.device import choose_device
 
 STAGES: dict[str, type[Stage]] = {
     stage.name: stage for stage in (Look, Trace, Speak, Ground, Recall, Track)
@@ -38,6 +42,7 @@ STAGES: dict[str, type[Stage]] = {
 WARM_UP = 30  # steps
 COOL_DOWN = 0.5  # the last part of a stage, in which the rate falls
 SAVE_SECONDS = 60
+STATE_KEYS = {"learner", "optimisers", "step", "pictures", "seconds"}
 SHOWN = 400  # the curve shows means over so many questions or masks
 
 
@@ -53,6 +58,12 @@ class Run:
     device: str
     loaders: int  # processes that draw pictures, 0 to draw in the training process
     warm_start: Path | None = None  # a checkpoint folder to begin from
+
+
+def progress(run: Run, stage: Stage, pictures: int, seconds: float) -> float:
+    """How much of a stage these are; from 1 on it is over."""
+    part = pictures / (stage.pictures * run.scale)
+    return part if run.minutes is None else max(part, seconds / 60 / run.minutes)
 
 
 class Steps(Dataset[Any]):
@@ -102,16 +113,13 @@ class StageRun:
         self.optimisers = Optimisers(groups)
         self.step, self.pictures, self.seconds = 0, 0, 0.0
         if self.path.exists():
-            saved = torch.load(self.path, weights_only=True, map_location=run.device)
+            saved = load_state(self.path, run.device)
             self.optimisers.load_state_dict(saved["optimisers"])
             self.step, self.seconds = saved["step"], saved["seconds"]
             self.pictures = saved["pictures"]
 
     def progress(self) -> float:
-        part = self.pictures / (self.stage.pictures * self.run.scale)
-        if self.run.minutes is not None:
-            part = max(part, self.seconds / 60 / self.run.minutes)
-        return part
+        return progress(self.run, self.stage, self.pictures, self.seconds)
 
     def train(self, steps: int | None = None) -> None:
         """To the end of the stage, or `steps` further steps."""
@@ -225,13 +233,32 @@ class Log:
         sys.stderr.flush()
 
 
+def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """What a stage saved; no code in it is run. Raises UsageError for any other file."""
+    try:
+        saved = torch.load(path, weights_only=True, map_location=device)
+        known = isinstance(saved, dict) and saved.keys() >= STATE_KEYS
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise _no_state(path) from error
+    if not known:
+        raise _no_state(path)
+    return cast(dict[str, Any], saved)
+
+
+def _no_state(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is damaged, or no state of training.",
+        hint="put back a copy, or delete it: the stage then begins anew",
+    )
+
+
 def load_stages(learner: Learner, state: Path, names: list[str]) -> None:
     """Take from each of these stages, in order, the weights that it trained, as far as it got."""
     for name in names:
         path = state / f"{name}.pt"
         if not path.exists():
             continue
-        weights = torch.load(path, weights_only=True, map_location="cpu")["learner"]
+        weights = load_state(path)["learner"]
         moved = {id(p) for named, _ in STAGES[name]().groups(learner) for _, p in named}
         taken = {key for key, p in learner.named_parameters() if id(p) in moved}
         if any(key.startswith("model.segmenter.") for key in taken):
@@ -262,6 +289,15 @@ def to_device(value: Any, device: str) -> Any:
     return value
 
 
+def is_over(run: Run, name: str) -> bool:
+    """Whether a stage has seen enough, or for long enough."""
+    path = run.state / f"{name}.pt"
+    if not path.exists():
+        return False
+    saved = load_state(path)
+    return progress(run, STAGES[name](), saved["pictures"], saved["seconds"]) >= 1
+
+
 def work(worker: int, run: Run) -> None:
     """A training process: every stage that is not done yet."""
     if run.device == "cpu":
@@ -276,9 +312,10 @@ def work(worker: int, run: Run) -> None:
             world_size=run.workers,
         )
     for name in run.stages:
-        path = run.state / f"{name}.pt"
-        if path.exists() and torch.load(path, weights_only=True, map_location="cpu")["done"]:
+        if is_over(run, name):
             continue
+        if worker == 0:
+            sys.stderr.write(f"{name}: first news in about a minute\n")
         StageRun(run, STAGES[name](), worker).train()
         if run.workers > 1:
             dist.barrier()
@@ -292,33 +329,41 @@ def main() -> None:
     )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="training processes (CPU)"
+        "--workers", type=at_least(1), default=os.cpu_count(), help="training processes (CPU)"
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of pictures")
-    parser.add_argument("--minutes", type=float, help="for each stage at most")
+    parser.add_argument("--scale", type=above_zero, default=1.0, help="of the number of pictures")
+    parser.add_argument("--minutes", type=above_zero, help="for each stage at most")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--loaders", type=int, default=0, help="processes that draw pictures")
+    parser.add_argument(
+        "--loaders", type=at_least(0), default=0, help="processes that draw pictures"
+    )
     parser.add_argument(
         "--from-checkpoint", type=Path, help="begin with these weights; heads for training are new"
     )
     options = parser.parse_args()
-    options.state.mkdir(parents=True, exist_ok=True)
-    workers = options.workers if options.device == "cpu" else 1
+    device = str(choose_device(options.device))
+    if options.from_checkpoint is not None:
+        load_config(options.from_checkpoint)
+    writable_folder(options.state)
+    workers = options.workers if device == "cpu" else 1
     run = Run(
         options.state,
         tuple(name for name in STAGES if name in options.stages),
         workers,
         options.scale,
         options.minutes,
-        options.device,
+        device,
         options.loaders,
         options.from_checkpoint,
     )
-    if workers == 1:
+    left = [name for name in run.stages if not is_over(run, name)]
+    if not left:
+        sys.stderr.write("every stage is over: to train longer, raise --scale or --minutes\n")
+    elif workers == 1:
         work(0, run)
     else:
         spawn(work, args=(run,), nprocs=workers)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -56,6 +56,11 @@ def check_values(config: JobConfig) -> None:
             "it works as the reference does, which sees the first frames",
         ),
         (
+            config.engine != "plain" or not config.compile,
+            "--engine plain with --compile",
+            "it is for checking the other; leave one of them out",
+        ),
+        (
             config.item_timeout > 0,
             f"--item-timeout {config.item_timeout}",
             "give seconds; the default of 600 suits most machines",

@@ -111,7 +111,8 @@ def _beginning(plan: Plan, prepared: Prepared) -> str:
     counts += f", {plan.problems} cannot be used" if plan.problems else ""
     if not plan.todo:
         return counts
-    return f"{counts}; loading {prepared.config.model} on {devices}"
+    compiling = ", and compiling it: minutes, the first time" if prepared.config.compile else ""
+    return f"{counts}; loading {prepared.config.model} on {devices}{compiling}"
 
 
 def _crew(prepared: Prepared) -> CrewPlan:

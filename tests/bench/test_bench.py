@@ -11,8 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from sa2va_cli.bench.arithmetic import Arithmetic
 from sa2va_cli.bench.machine import Machine
 from sa2va_cli.bench.random_weights import demo_tokenizer, forced_answer, random_model
+from sa2va_cli.bench.stages import StageClock
 from sa2va_cli.bench.work import KINDS, make_ready, parse_works
 from sa2va_cli.cli.app import app
 from sa2va_cli.errors import UsageError
@@ -22,7 +24,8 @@ from sa2va_cli.models.sa2va.hub import demo_folder
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 
-COMMAND = ["bench", "--model", "demo", "-n", "1", "--frames", "6"]
+NAMED = ["bench", "--model", "demo"]
+COMMAND = [*NAMED, "-n", "1", "--frames", "6"]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,19 @@ def test_a_caption_is_not_known_from_the_repetition_before():
     assert passes(fast) == passes(first)
 
 
+def test_the_arithmetic_is_not_done_while_the_clock_runs():
+    model = Sa2VA.from_pretrained("demo", device="cpu")
+    arithmetic = Arithmetic(model.config)
+    clock = StageClock(model.model, arithmetic)
+    ready = make_ready(parse_works("image-1")[0], 1)
+    with clock.watching():
+        model.answer_image(ready.pictures[0], ready.questions)
+    networks = {"tile", "visual_token", "frame", "_masks_of_one_picture"}
+    assert not networks & vars(arithmetic).keys()
+    clock.passes()
+    assert networks <= vars(arithmetic).keys()
+
+
 def test_text_fits_80_columns():
     result = CliRunner().invoke(app, [*COMMAND, "--works", "image-1", "--engine", "fast"])
     assert result.exit_code == 0
@@ -104,14 +120,21 @@ def test_unknown_works_are_refused(text):
         parse_works(text)
 
 
-def test_options_that_do_not_exist_are_refused():
-    for options in (
-        ["--engine", "warp"],
-        ["--random-weights", "ByteDance/Sa2VA-99B"],
-        ["--markdown", "no/such/folder.md"],
-    ):
-        result = CliRunner().invoke(app, [*COMMAND, *options])
-        assert isinstance(result.exception, UsageError)
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([*NAMED, "--engine", "warp"], "Unknown engine 'warp'"),
+        (["bench", "--random-weights", "ByteDance/Sa2VA-99B"], "Sa2VA-99B"),
+        ([*NAMED, "--random-weights", "ByteDance/Sa2VA-1B"], "two models"),
+        ([*NAMED, "--markdown", "no/such/folder.md"], "Cannot write"),
+        ([*NAMED, "--markdown", "."], "Cannot write"),
+        ([*NAMED, "--device", "cuda:99"], "no device cuda:99"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is(options, reason):
+    result = CliRunner().invoke(app, options)
+    assert isinstance(result.exception, UsageError) and reason in str(result.exception)
+    assert "at best" not in result.output
 
 
 def test_works_differ_in_what_they_ask():

@@ -11,9 +11,11 @@ import pytest
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.config import Prompt
+from sa2va_cli.jobs.model_source import Loading, Sa2vaLoader
 from sa2va_cli.jobs.reader import StoreReader
-from sa2va_cli.masks import decode_rle
+from sa2va_cli.masks import decode_rle, mask_iou
 from sa2va_cli.media.image import load_image
+from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.results import Question
 from sa2va_cli.tasks import get_task
 
@@ -118,3 +120,35 @@ def test_a_model_that_cannot_be_had_is_refused_before_anything_is_written(
     assert run.returncode == 2
     assert message in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_plain_engine_checks_what_the_fast_one_said(tmp_path, golden_checkpoint):
+    plain = Sa2vaLoader(str(golden_checkpoint), Loading(engine="plain"))("cpu")
+    assert isinstance(plain, PlainEngine)
+    shutil.copy(CASES / "image_two_seg" / "image.png", tmp_path / "picture.png")
+    said = {}
+    for engine in ("fast", "plain"):
+        run = sa2va(
+            "annotate", tmp_path / "picture.png", "-m", golden_checkpoint, "-d", "cpu",
+            "-p", "the red car", "-p", "every person", "-f", "answers",
+            "-o", tmp_path / engine, "--engine", engine,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        with StoreReader(tmp_path / engine) as reader:
+            (item,) = reader.items()
+            said[engine] = (
+                [answer.text for answer in item.answers],
+                [decode_rle(mask.rle) for mask in reader.masks(item.item_id)],
+            )
+    assert said["fast"][0] == said["plain"][0] and said["fast"][1]
+    for mask, other in zip(said["fast"][1], said["plain"][1], strict=True):
+        assert mask_iou(mask, other) >= 0.999
+
+
+@pytest.mark.parametrize("option", [["--compile"], ["--window", "20"]])
+def test_what_the_plain_engine_cannot_do_is_refused_at_once(tmp_path, option):
+    run = sa2va(
+        "annotate", CASES, "-p", "a car", "-o", tmp_path / "out", "--engine", "plain", *option
+    )
+    assert run.returncode == 2
+    assert "--engine plain with" in run.stderr and not (tmp_path / "out").exists()

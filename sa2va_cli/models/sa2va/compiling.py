@@ -7,12 +7,39 @@ language model is left out: its key-value cache grows with every token.
 import os
 
 import torch
+from PIL import Image
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
+from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.compiler import cache_folder
+from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.preprocess import normalise_sam, sam_square, tile_pixels
+from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
+from sa2va_cli.models.sa2va.steps import to_device
+from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.video import as_given_masks
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # torch's own
+SEVERAL = (1, 3)  # with the second number torch compiles for any
+
+
+def compile_now(model: Sa2vaModel, device: torch.device) -> None:
+    """Compile, or find on disk, all that `compile_networks` names.
+
+    Raises UsageError if the compiler does not do its work.
+    """
+    compile_networks(model)
+    try:
+        warm_up(model, device)
+    except TorchDynamoException as error:
+        reason = str(error).strip().partition("\n\n")[0]  # behind it is how to debug torch
+        raise UsageError(
+            f"--compile failed: {' '.join(reason.split())}",
+            hint="try another compiler (CXX), install Python's headers (apt install python3-dev), "
+            "or leave --compile out",
+        ) from error
 
 
 def compile_networks(model: Sa2vaModel) -> None:
@@ -31,14 +58,33 @@ def fixed_networks(model: Sa2vaModel) -> list[nn.Module]:
     return [*networks, segmenter.memory_encoder]
 
 
+@torch.inference_mode()
 def warm_up(model: Sa2vaModel, device: torch.device) -> None:
-    """Compile now, on blank pictures, rather than at the first item."""
+    """Compile now, on blank pictures, rather than at the first item.
+
+    They come by the way of all pictures: what is compiled holds for one layout in memory only.
+    """
     seen, drawn = model.vision_encoder.dtype, model.language_model.dtype
-    tile, side = model.config.vision.image_size, model.config.segmenter.image_size
-    width = model.config.segmenter.hidden_size
-    with torch.inference_mode():
-        for tiles in (1, 3):  # with the second number torch compiles for any
-            model.visual_tokens(torch.zeros(tiles, 3, tile, tile, device=device, dtype=seen))
-        features = model.segmenter.encode(torch.zeros(1, 3, side, side, device=device, dtype=drawn))
-        for objects in (1, 3):
-            model.segmenter.decode_prompts(features, torch.zeros(objects, 1, width, device=device))
+    blank = Image.new("RGB", (model.config.vision.image_size,) * 2)
+    for tiles in SEVERAL:
+        model.visual_tokens(to_device(tile_pixels([blank] * tiles), device).to(seen))
+    square = to_device(sam_square(blank, model.config.segmenter.image_size)[None], device)
+    features = model.segmenter.encode(normalise_sam(square, drawn, video=False))
+    for objects in SEVERAL:
+        _follow(model.segmenter, features, objects)
+
+
+def _follow(segmenter: Segmenter, features: FrameFeatures, objects: int) -> None:
+    """Every decoder once, and memory."""
+    side, width = segmenter.config.image_size, segmenter.config.hidden_size
+    prompts = torch.zeros(objects, 1, width, device=features.coarse.device)
+    decoded = segmenter.decode_prompts(features, prompts)
+    _track(Tracker(segmenter), features, decoded)
+    if segmenter.tracking_decoder is not None:
+        given = as_given_masks(segmenter, decoded, features, (side, side))
+        _track(Tracker(segmenter, original=True), features, given)
+
+
+def _track(tracker: Tracker, features: FrameFeatures, decoded: DecodedMasks) -> None:
+    tracker.condition(0, features, decoded)
+    tracker.track_frame(1, features)

@@ -25,7 +25,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"There is no device {chosen}: this machine shows {torch.cuda.device_count()} GPUs.",
-            hint="use --devices cpu, or check CUDA_VISIBLE_DEVICES and the driver",
+            hint="use cpu, or check CUDA_VISIBLE_DEVICES and the driver",
         )
     return chosen
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiler import check_compiler
-from sa2va_cli.models.sa2va.compiling import compile_networks, warm_up
+from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
 from sa2va_cli.models.sa2va.generation import Generator
@@ -104,8 +104,7 @@ class Sa2VA:
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
         if compile:
-            compile_networks(model)
-            warm_up(model, chosen_device)
+            compile_now(model, chosen_device)
         return cls(model, tokenizer, source.revision)
 
     @property
