@@ -148,6 +148,7 @@ def frame_loss(
     """Masks of what is seen, nothing for what is hidden, and which of both it is."""
     visible = is_visible(masks)
     loss = 0.5 * F.binary_cross_entropy_with_logits(drawn.object_logits, visible.float())
+    loss = loss + 0.2 * stray_loss(drawn.mask_logits, masks)
     known = ((drawn.object_logits > 0) == visible).float()
     measures: Measures = {f"{name}_seen": known.tolist()}
     seen = visible.float().mean()
@@ -158,9 +159,16 @@ def frame_loss(
         measures["back_iou"] = ious[was_hidden[visible]].tolist()
     if not visible.all():
         hidden = drawn.mask_logits[~visible]
-        # Dice is flat where something is surely drawn: its surest cells must learn by themselves.
-        surest = hidden.flatten(2).topk(SUREST).values
-        part = 5 * F.softplus(hidden).mean() + 0.2 * F.softplus(surest).mean()
-        loss = loss + (1 - seen) * part
+        loss = loss + (1 - seen) * 5 * F.softplus(hidden).mean()
         measures[f"{name}_empty"] = ((hidden[:, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
     return loss, measures
+
+
+def stray_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Of three candidates (N, 3, side, side), the surest cells outside the object (N, side, side).
+
+    Another thing, surely drawn, is where cross-entropy and dice are flat; and a tracker that has
+    once drawn it remembers it and goes on.
+    """
+    outside = logits.masked_fill((masks > 0)[:, None], -torch.inf)
+    return F.softplus(outside.flatten(2).topk(SUREST).values).mean()

@@ -158,18 +158,23 @@ def test_single_pictures_come_in_between_and_teach_the_decoder(stage, first):
     assert learner.model.segmenter.mask_decoder.iou_prediction_head.proj_out.weight.grad.any()
 
 
-def test_what_is_drawn_of_a_hidden_thing_costs_the_more_the_surer_it_is():
-    empty, sure, surer = (torch.full((1, 3, 48, 48), -20.0) for _ in range(3))
-    sure[..., :8, :8], surer[..., :8, :8] = 5, 10
+@pytest.mark.parametrize("is_seen", [False, True])
+def test_what_is_drawn_beside_a_thing_costs_the_more_the_surer_it_is(is_seen):
     masks, never = torch.zeros(1, 48, 48), torch.zeros(1, dtype=torch.bool)
+    right = torch.full((1, 3, 48, 48), -20.0)
+    if is_seen:
+        masks[..., 20:30, 20:30], right[..., 20:30, 20:30] = 1, 20
+    sure, surer = right.clone(), right.clone()
+    sure[..., :8, :8], surer[..., :8, :8] = 5, 10
+    there = torch.full((1,), 9.0 if is_seen else -9.0)
     losses = [
         frame_loss(
-            Candidates(logits, torch.zeros(1, 3), torch.zeros(1, 3, 1), torch.full((1,), -9.0)),
+            Candidates(logits, torch.full((1, 3), float(is_seen)), torch.zeros(1, 3, 1), there),
             masks,
             "tracked",
             never,
         )[0].item()
-        for logits in (empty, sure, surer)
+        for logits in (right, sure, surer)
     ]
     assert losses[0] < 0.01
     assert losses[2] - losses[1] > 1
