@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sa2va_cli.errors import Sa2vaError, UsageError
 
+ELSEWHERE = "name another folder"
+
 
 def run_script(main: Callable[[], None]) -> None:
     """Exit code 2 for what the user can mend."""
@@ -19,7 +21,7 @@ def run_script(main: Callable[[], None]) -> None:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """A type of option for argparse."""
+    """A type for argparse: a whole number that is not less."""
 
     def number(text: str) -> int:
         value = int(text)
@@ -31,7 +33,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def above_zero(text: str) -> float:
-    """Another one."""
+    """A type for argparse: a number."""
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0")
@@ -46,6 +48,3 @@ def writable_folder(folder: Path) -> None:
         raise UsageError(f"Cannot write to {folder}: {error.strerror}.", hint=ELSEWHERE) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"You may not write to {folder}.", hint=ELSEWHERE)
-
-
-ELSEWHERE = "name another folder"

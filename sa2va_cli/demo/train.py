@@ -138,7 +138,7 @@ class StageRun:
             progress = self._agreed_progress()
             over = progress >= 1 or self.step == last
             if self.worker == 0 and (time.monotonic() - saved > SAVE_SECONDS or over):
-                self.save(done=progress >= 1)
+                self.save()
                 log.write(self.step, self.pictures, self.seconds, progress)
                 saved = time.monotonic()
 
@@ -178,7 +178,7 @@ class StageRun:
             dist.broadcast(progress, 0)
         return float(progress)
 
-    def save(self, done: bool) -> None:
+    def save(self) -> None:
         """Written beside and renamed: a kill leaves the state of a minute ago."""
         beside = self.path.with_suffix(".part")
         state = {
@@ -187,7 +187,6 @@ class StageRun:
             "step": self.step,
             "pictures": self.pictures,
             "seconds": self.seconds,
-            "done": done,
         }
         torch.save(state, beside)
         beside.rename(self.path)
@@ -299,7 +298,7 @@ def is_over(run: Run, name: str) -> bool:
 
 
 def work(worker: int, run: Run) -> None:
-    """A training process: every stage that is not done yet."""
+    """A training process: every stage that is not over yet."""
     if run.device == "cpu":
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)

@@ -234,7 +234,7 @@ def test_optimisers_find_a_minimum():
 def test_what_is_exported_loads_and_starts_training_again(tmp_path):
     state = tmp_path / "state"
     state.mkdir()
-    StageRun(run_in(state), ShortLook(), 0).save(done=True)
+    StageRun(run_in(state), ShortLook(), 0).save()
     model = trained_model(state)
     write_checkpoint(model, tmp_path / "checkpoint")
 
