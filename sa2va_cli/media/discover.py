@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.media import sniff
@@ -66,6 +66,9 @@ def discover(given: Sequence[GivenPath], options: DiscoverOptions = DiscoverOpti
     return search.result()
 
 
+_FolderKey = tuple[int, int]  # device and inode
+
+
 @dataclass(frozen=True, slots=True)
 class _Root:
     """A folder that is walked, and how paths below it become ids."""
@@ -74,6 +77,7 @@ class _Root:
     prefix: str = ""  # put in front of ids: a folder found by a glob keeps its own path
     prompts: tuple[Prompt, ...] = ()
     matching: re.Pattern[str] | None = None  # only paths below the root that match
+    seen: set[_FolderKey | None] = field(default_factory=set, compare=False)  # so that loops end
 
     def takes(self, relative: str) -> bool:
         return self.matching is None or bool(self.matching.fullmatch(relative))
@@ -88,7 +92,7 @@ class _Found:
     ids: Iterator[str]
     prompts: tuple[Prompt, ...]
     named: bool = False  # asked for by name: whatever is wrong with it is told
-    frames: list[os.stat_result] | None = None  # where the image of a frame folder goes
+    frames: dict[str, os.stat_result] | None = None  # where the image of a frame folder goes
 
 
 class _Search:
@@ -100,16 +104,19 @@ class _Search:
         self.items: dict[str, MediaItem] = {}  # by real path
         self.problems: dict[str, Problem] = {}  # by real path
         self.ids: set[str] = set()
-        self.skipped = 0
+        self.skipped: set[str] = set()  # real paths; another input may still take them
+        self.frames: dict[str, dict[str, os.stat_result]] = {}  # by real folder and path
+        self.looked_into = 0  # files, whatever came of them
         self.links: list[tuple[_Root, str]] = []  # linked folders that are still to be walked
         self.real_folders: dict[str, str] = {}  # resolved once for all files in them
-        self.seen_folders = {_folder_key(folder) for folder in options.skip_folders} - {None}
+        self.skip_folders = {_folder_key(folder) for folder in options.skip_folders} - {None}
 
     def result(self) -> Discovery:
+        used = self.items.keys() | self.problems.keys() | set().union(*self.frames.values())
         return Discovery(
             items=tuple(sorted(self.items.values(), key=lambda item: item.item_id)),
             problems=tuple(sorted(self.problems.values(), key=lambda problem: problem.item_id)),
-            skipped=self.skipped,
+            skipped=len(self.skipped - used),
         )
 
     def add(self, given: GivenPath) -> None:
@@ -125,12 +132,11 @@ class _Search:
 
     def _add_file(self, path: str, given: GivenPath, named: bool) -> None:
         """A file that was not met in a folder: its id is its own path."""
-        own = _own_id(path, given.base)
+        own, real = _own_id(path, given.base), self._real_path(path)
         if self.names.takes_named(own):
-            real = self._real_path(path)
             self._look_into(_Found(path, real, _ids(path, own), given.prompts, named))
         else:
-            self.skipped += 1
+            self.skipped.add(real)
 
     def _real_path(self, path: str) -> str:
         """The links in its folders resolved, its own name kept: a linked file is its own item."""
@@ -157,9 +163,9 @@ class _Search:
         path = os.path.join(given.base, folder) or os.curdir
         prefix = _own_id(path, given.base)
         matching = re.compile(glob_regex(pattern), re.DOTALL)
-        before = len(self.ids), len(self.links)
+        before = self.looked_into, len(self.problems), len(self.links)
         self._walk(_Root(path, prefix and f"{prefix}/", given.prompts, matching))
-        if (len(self.ids), len(self.links)) == before:
+        if (self.looked_into, len(self.problems), len(self.links)) == before:
             given_path = os.path.join(given.base, given.path)
             self._problem(given_path, _own_id(given_path, given.base), "no file matches it")
 
@@ -169,9 +175,9 @@ class _Search:
         while folders:
             path, relative = folders.pop()
             key = _folder_key(path)
-            if key in self.seen_folders:
+            if key in self.skip_folders or key in root.seen:
                 continue
-            self.seen_folders.add(key)
+            root.seen.add(key)
             for entry in self._walk_folder(root, path, relative):
                 below = f"{relative}{entry.name}/"
                 if entry.is_symlink():
@@ -196,35 +202,37 @@ class _Search:
             return
         if relative and self.options.skip_marked in {entry.name for entry in entries}:
             return
-        real_folder, frames = os.path.realpath(path), list[os.stat_result]()
+        real_folder, frames = os.path.realpath(path), dict[str, os.stat_result]()
         for entry in entries:
-            below = f"{relative}{entry.name}"
+            below, real = f"{relative}{entry.name}", os.path.join(real_folder, entry.name)
             if entry.name.startswith(".") and not self.options.hidden:
-                self.skipped += 1
+                self.skipped.add(real)
             elif _is_folder(entry):
                 if self.names.enters(below):
                     yield entry
             elif self.names.takes(below) and root.takes(below):
                 ids = _ids(entry.path, _below(root, below))
-                real = os.path.join(real_folder, entry.name)
                 self._look_into(_Found(entry.path, real, ids, root.prompts, frames=frames))
             else:
-                self.skipped += 1
+                self.skipped.add(real)
         if frames:
             self._add_frames(root, path, relative, frames)
 
     def _add_frames(
-        self, root: _Root, path: str, relative: str, frames: Sequence[os.stat_result]
+        self, root: _Root, path: str, relative: str, frames: dict[str, os.stat_result]
     ) -> None:
         """One video of all images of a folder."""
-        size, mtime_ns = sum(f.st_size for f in frames), max(f.st_mtime_ns for f in frames)
-        found = _Found(
-            path, os.path.realpath(path), _ids(path, _below(root, relative)), root.prompts
-        )
+        real = os.path.realpath(path)
+        together = self.frames.setdefault(real, {})
+        together |= frames
+        size = sum(frame.st_size for frame in together.values())
+        mtime_ns = max(frame.st_mtime_ns for frame in together.values())
+        found = _Found(path, real, _ids(path, _below(root, relative)), root.prompts)
         self._claim(found, "frames", size, mtime_ns)
 
     def _look_into(self, found: _Found) -> None:
         """By its first bytes a file becomes an item, a problem, or one more that is skipped."""
+        self.looked_into += 1
         try:
             status = os.stat(found.path)
             regular = stat.S_ISREG(status.st_mode)
@@ -237,22 +245,24 @@ class _Search:
         if kind is None or sniff.is_camera_raw(found.path, head):
             return self._refuse(found, sniff.complaint(found.path, head))
         if self.options.frames_as_video and kind == "image" and found.frames is not None:
-            return found.frames.append(status)
+            found.frames[found.real] = status
+            return None
         return self._claim(found, kind, status.st_size, status.st_mtime_ns)
 
     def _refuse(self, found: _Found, reason: str) -> None:
         """What lies in a folder is only worth a complaint when its name says that it is media."""
         if not found.named and not sniff.sounds_like_media(found.path):
-            self.skipped += 1
+            self.skipped.add(found.real)
         elif found.real not in self.problems:
             item_id = self._free_id(found.ids)
             self.problems[found.real] = Problem(item_id, found.path, reason)
 
     def _problem(self, path: str, item_id: str, reason: str) -> None:
-        self.problems.setdefault(path, Problem(self._free_id(_ids(path, item_id)), path, reason))
+        if path not in self.problems:
+            self.problems[path] = Problem(self._free_id(_ids(path, item_id)), path, reason)
 
     def _claim(self, found: _Found, kind: ItemKind, size: int, mtime_ns: int) -> None:
-        """A new item gets its id; the same file again only adds its prompts."""
+        """A new item gets its id; the same file again only adds its prompts, or its frames."""
         known = self.items.get(found.real)
         if known is None:
             item_id = self._free_id(found.ids)
@@ -260,7 +270,9 @@ class _Search:
             self.items[found.real] = item
         else:
             more = tuple(prompt for prompt in found.prompts if prompt not in known.prompts)
-            self.items[found.real] = replace(known, prompts=known.prompts + more)
+            self.items[found.real] = replace(
+                known, size=size, mtime_ns=mtime_ns, prompts=known.prompts + more
+            )
 
     def _free_id(self, ids: Iterator[str]) -> str:
         free = next(item_id for item_id in ids if item_id not in self.ids)
@@ -307,7 +319,7 @@ def _split_glob(pattern: str) -> tuple[str, str]:
     return folder or ("/" if magic else ""), "/".join(parts[magic:])
 
 
-def _folder_key(path: str) -> tuple[int, int] | None:
+def _folder_key(path: str) -> _FolderKey | None:
     """What the system knows a folder by, whatever links lead to it; None when it is not there."""
     try:
         status = os.stat(path)

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -247,6 +248,43 @@ def test_globs_stand_for_the_paths_they_match(make_image, tmp_path, monkeypatch)
     assert ids(find("in/**/*.png")) == ["in/a.png", "in/s1/c.png", "in/s1/t/d.png"]
     assert ids(find("**/t/*")) == ["in/s1/t/d.png"]
     assert ids(find("in/s?")) == ["in/s1/c.png", "in/s1/t/d.png", "in/s2/e.jpg"]
+
+
+def test_globs_and_folders_that_overlap_take_nothing_from_each_other(make_image, tmp_path):
+    for name in ("a.jpg", "b.png", "s/c.jpg", "s/d.png"):
+        make_image(f"in/{name}")
+    (tmp_path / "in/s/notes.txt").write_text("hello")
+    everything = ["in/a.jpg", "in/b.png", "in/s/c.jpg", "in/s/d.png"]
+    both = find("in/**/*.jpg", "in/**/*.png", base=tmp_path)
+    assert (ids(both), both.problems, both.skipped) == (everything, (), 1)
+    for inputs in (["in/**/*.jpg", "in"], ["in", "in/**/*.jpg"]):
+        found = find(*inputs, base=tmp_path)
+        assert {Path(item.path).relative_to(tmp_path).as_posix() for item in found.items} == set(
+            everything
+        )
+        assert (found.problems, found.skipped) == ((), 1)
+    with_text = find("in/**/*.jpg", "in/s/notes.txt", base=tmp_path)
+    assert reasons(with_text) == {"in/s/notes.txt": "it holds text"}
+    assert with_text.skipped == 2, "the PNGs; the text is a problem already"
+
+
+@pytest.mark.parametrize("second", ["in", "in/s"])
+def test_prompts_of_folders_that_overlap_add_up(make_image, tmp_path, second):
+    make_image("in/s/a.png")
+    one, two = Prompt("dog", "the dog"), Prompt("cat", "the cat")
+    for options in (DiscoverOptions(), DiscoverOptions(frames_as_video=True)):
+        given = [GivenPath("in", (one,), str(tmp_path)), GivenPath(second, (two,), str(tmp_path))]
+        (item,) = discover(given, options).items
+        assert item.prompts == (one, two)
+
+
+def test_inputs_that_overlap_make_one_video_of_a_folder(make_image, tmp_path):
+    for name in ("1.jpg", "2.png"):
+        make_image(f"in/clip/{name}")
+    (whole,) = find(tmp_path / "in", frames_as_video=True).items
+    found = find("in/**/*.jpg", "in/**/*.png", base=tmp_path, frames_as_video=True)
+    assert [(item.size, item.mtime_ns) for item in found.items] == [(whole.size, whole.mtime_ns)]
+    assert found.skipped == 0
 
 
 def test_a_folder_of_images_can_be_a_video(make_image, make_video, tmp_path):
