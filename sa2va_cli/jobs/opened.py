@@ -10,7 +10,7 @@ from sa2va_cli.config import Prompt
 from sa2va_cli.errors import MediaError, Sa2vaError
 from sa2va_cli.jobs.messages import WorkItem
 from sa2va_cli.jobs.records import Exchange, exchanges, with_presence
-from sa2va_cli.media.image import load_image
+from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.video import FrameSampling, Video, open_video
 from sa2va_cli.results import ItemResult, VideoOptions
 from sa2va_cli.tasks import Task, get_task
@@ -65,6 +65,7 @@ class Opener:
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
+        self._max_pixels = MAX_PIXELS if asking.max_pixels is None else asking.max_pixels
         self.task: Task = get_task(asking.task)
         self._regions: RegionSource | None = (
             open_regions(asking.regions) if asking.regions else None
@@ -74,19 +75,16 @@ class Opener:
         try:
             if work.media.media_kind == "image":
                 return self._open_image(work)
-            return OpenedVideo(
-                work,
-                self._ask(work),
-                open_video(work.media.path, self._asking.sampling, self._asking.frame_timeout),
+            asked, asking = self._ask(work), self._asking
+            video = open_video(
+                work.media.path, asking.sampling, asking.frame_timeout, self._max_pixels
             )
+            return OpenedVideo(work, asked, video)
         except Sa2vaError as error:
             return Unopened(work, in_one_line(error))
 
     def _open_image(self, work: WorkItem) -> Opened:
-        limit = self._asking.max_pixels
-        loaded = (
-            load_image(work.media.path, limit) if limit is not None else load_image(work.media.path)
-        )
+        loaded = load_image(work.media.path, self._max_pixels)
         return OpenedImage(work, self._ask(work), loaded.pixels, loaded.notes)
 
     def _ask(self, work: WorkItem) -> Sequence[Exchange]:

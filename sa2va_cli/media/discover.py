@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
+from sa2va_cli.media.frame_folder import frame_paths
 from sa2va_cli.media.item import ItemKind, MediaItem, printable
 from sa2va_cli.media.patterns import NameFilter, glob_regex
 
@@ -63,6 +65,7 @@ def discover(given: Sequence[GivenPath], options: DiscoverOptions = DiscoverOpti
     for path in given:
         search.add(path)
     search.follow_links()
+    search.check_frames()
     return search.result()
 
 
@@ -230,6 +233,23 @@ class _Search:
         found = _Found(path, real, _ids(path, _below(root, relative)), root.prompts)
         self._claim(found, "frames", size, mtime_ns)
 
+    def check_frames(self) -> None:
+        """A frame's number is its place among all pictures of its folder: none may be left out."""
+        for folder, frames in self.frames.items():
+            left_out = [
+                printable(os.path.basename(path))
+                for path in _pictures(folder)
+                if path in self.skipped and path not in frames
+            ]
+            if left_out:
+                item = self.items.pop(folder)
+                names = ", ".join(left_out[:3]) + (", …" if left_out[3:] else "")
+                reason = (
+                    "the frames of a folder are all its pictures, and some were left out "
+                    f"({names}): move them to a folder of their own"
+                )
+                self.problems[folder] = Problem(item.item_id, item.path, reason)
+
     def _look_into(self, found: _Found) -> None:
         """By its first bytes a file becomes an item, a problem, or one more that is skipped."""
         self.looked_into += 1
@@ -245,7 +265,10 @@ class _Search:
         if kind is None or sniff.is_camera_raw(found.path, head):
             return self._refuse(found, sniff.complaint(found.path, head))
         if self.options.frames_as_video and kind == "image" and found.frames is not None:
-            found.frames[found.real] = status
+            if os.path.basename(found.path).startswith("."):  # never a frame, even with --hidden
+                self.skipped.add(found.real)
+            else:
+                found.frames[found.real] = status
             return None
         return self._claim(found, kind, status.st_size, status.st_mtime_ns)
 
@@ -278,6 +301,14 @@ class _Search:
         free = next(item_id for item_id in ids if item_id not in self.ids)
         self.ids.add(free)
         return free
+
+
+def _pictures(folder: str) -> list[str]:
+    """What the decoder of a folder of frames reads; none if it cannot, which it will tell."""
+    try:
+        return frame_paths(folder)
+    except MediaError:
+        return []
 
 
 def _ids(path: str, first: str) -> Iterator[str]:

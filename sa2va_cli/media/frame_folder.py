@@ -12,15 +12,16 @@ from PIL import Image
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
 from sa2va_cli.media.frames import Frame, FrameSampling, VideoInfo
-from sa2va_cli.media.image import load_image
+from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.item import printable
 
 
 class FrameFolder:
     """See frames.Video. It has no clock: --fps, --start and --end do not apply, and it says so."""
 
-    def __init__(self, path: str, sampling: FrameSampling) -> None:
+    def __init__(self, path: str, sampling: FrameSampling, max_pixels: int = MAX_PIXELS) -> None:
         self._paths = frame_paths(path)
+        self._max_pixels = max_pixels
         self._notes: dict[str, None] = {}
         if not self._paths:
             raise MediaError(f"{printable(path)} holds no pictures.")
@@ -74,7 +75,7 @@ class FrameFolder:
     def _load(self, frame_idx: int) -> np.ndarray | None:
         """None, with a note, for a frame that is broken: the others keep their numbers."""
         try:
-            return load_image(self._paths[frame_idx]).pixels
+            return load_image(self._paths[frame_idx], self._max_pixels).pixels
         except MediaError as error:
             reason = str(error).split("\n")[0]
             self._notes[f"frame {frame_idx} is missing: {reason}"] = None

@@ -300,6 +300,35 @@ def test_a_folder_of_images_can_be_a_video(make_image, make_video, tmp_path):
     assert found.items[0].size == sum(sizes)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "options", "left_out"),
+    [
+        (["in"], {"include": ("*.jpg",)}, "2.png"),
+        (["in"], {"exclude": ("1.*",)}, "1.jpg"),
+        (["in/**/*.jpg"], {}, "2.png"),
+    ],
+)
+def test_pictures_cannot_be_left_out_of_a_folder_of_frames(
+    make_image, tmp_path, inputs, options, left_out
+):
+    for name in ("some/1.jpg", "some/2.png", "all/3.jpg"):
+        make_image(f"in/{name}")
+    (tmp_path / "in/some/notes.txt").write_text("hello")
+    found = find(*inputs, base=tmp_path, frames_as_video=True, **options)
+    assert [item.path for item in found.items] == [str(tmp_path / "in/all")]
+    ((item_id, reason),) = reasons(found).items()
+    assert item_id.endswith("some")
+    assert f"some were left out ({left_out})" in reason
+
+
+def test_hidden_pictures_are_no_frames(make_image, tmp_path):
+    size = make_image("in/1.png").stat().st_size
+    make_image("in/.2.png")
+    found = find(tmp_path / "in", frames_as_video=True, hidden=True)
+    assert [item.size for item in found.items] == [size]
+    assert (found.problems, found.skipped) == ((), 1)
+
+
 def test_prompts_of_a_file_given_twice_add_up(make_image, tmp_path):
     make_image("a.png")
     one, two = Prompt("dog", "the dog"), Prompt("cat", "the cat")

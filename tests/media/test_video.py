@@ -350,6 +350,14 @@ def test_a_folder_tells_of_broken_frames_other_sizes_and_options_that_need_a_clo
     assert resized == "3.png was resized to the first frame's 96 x 64"
 
 
+def test_a_frame_with_too_many_pixels_is_missing(tmp_path, picture):
+    for idx, size in enumerate([(96, 64), (192, 128)]):
+        Image.fromarray(picture(idx, size)).save(tmp_path / f"{idx}.png")
+    video, frames = read(tmp_path, max_pixels=96 * 64)
+    assert [frame.frame_idx for frame in frames] == [0]
+    assert video.notes[0].startswith("frame 1 is missing: ")
+
+
 def test_a_folder_without_pictures_is_an_error(tmp_path):
     with pytest.raises(MediaError, match="holds no pictures"):
         open_video(str(tmp_path))

@@ -51,3 +51,12 @@ def test_a_worker_that_is_slow_over_a_video_gives_signs_of_life(tmp_path):
         item_timeout=4.0,
     )  # fmt: skip
     assert run_job(config, TinySource(seconds=0.2)).done == 1, "6 s in all"
+
+
+def test_frames_with_too_many_pixels_are_refused_as_pictures_are(tmp_path):
+    write_pictures(tmp_path / "clip", 2)
+    config = job(
+        tmp_path, inputs=(str(tmp_path / "clip"),), frames_as_video=True, devices="cpu",
+        runner="local", max_pixels=1,
+    )  # fmt: skip
+    assert run_job(config).failed == 1
