@@ -12,6 +12,7 @@ from sa2va_cli.cli.load import load_model
 from sa2va_cli.cli.medium import Medium
 from sa2va_cli.cli.transcript import Exchanged
 from sa2va_cli.config import JobConfig
+from sa2va_cli.errors import UsageError
 
 
 def chat_run(
@@ -22,6 +23,10 @@ def chat_run(
     earlier: Sequence[Exchanged],
 ) -> None:
     """Raises Sa2vaError for what ends it before it begins."""
+    if sys.stdin is None:  # closed by whoever started us
+        raise UsageError(
+            "Standard input is closed: nobody can type.", hint="sa2va ask asks one question"
+        )
     model = load_model(config, device)
     from sa2va_cli.cli.session import ChatSession  # torch
 

@@ -42,6 +42,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
     values = {}
     for key, value in raw.items():
         name = _field_name(path, str(key))
+        if name == "presence" and value is False:
+            value = "off"  # YAML takes the word for a boolean
         if value is not None:
             values[name] = _checked(path, str(key), value, hints[name])
     return values

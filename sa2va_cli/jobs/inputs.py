@@ -20,7 +20,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
 
     Raises UsageError when nothing is asked for, or an input lies in the job's folder.
     """
-    given = _given_paths(config, stdin or sys.stdin.buffer)
+    given = _given_paths(config, stdin)
     if not given:
         raise UsageError(
             "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
@@ -38,15 +38,26 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
     return discover(given, options)
 
 
-def _given_paths(config: JobConfig, stdin: BinaryIO) -> list[GivenPath]:
+def _given_paths(config: JobConfig, stdin: BinaryIO | None) -> list[GivenPath]:
     given: list[GivenPath] = []
     for text in config.inputs:
-        given += read_paths(stdin, config.null) if text == STDIN else [GivenPath(text)]
+        if text == STDIN:
+            given += read_paths(stdin or _standard_input(), config.null)
+        else:
+            given.append(GivenPath(text))
     if config.files_from:
         given += _listed(config.files_from, config.null)
     if config.manifest:
         given += read_manifest(config.manifest)
     return given
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:  # closed by whoever started us
+        raise UsageError(
+            "Standard input, which - stands for, is closed.", hint="pipe a list of paths into it"
+        )
+    return sys.stdin.buffer
 
 
 def _listed(path: Path, nul: bool) -> list[GivenPath]:

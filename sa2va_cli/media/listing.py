@@ -16,9 +16,14 @@ def read_paths(stream: BinaryIO, nul: bool = False) -> list[GivenPath]:
     """Paths from standard input or a --files-from file, one a line, or NUL after each.
 
     Names are taken byte by byte: only the end of the line is no part of them. Empty ones are
-    left out. Relative paths start from the working folder.
+    left out. Relative paths start from the working folder. Raises UsageError for a line with NUL.
     """
     data = stream.read()
+    if b"\x00" in data and not nul:
+        raise UsageError(
+            "The list of paths holds NUL characters, which no name has.",
+            hint="add -0 if they stand between the names, as after find -print0",
+        )
     names = data.split(b"\x00") if nul else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return [GivenPath(os.fsdecode(name)) for name in names if name]
 
@@ -48,12 +53,21 @@ def _read_line(line: str, where: str, base: str) -> GivenPath:
         raise UsageError(f"{where}: no JSON ({error}).", hint=_HINT) from None
     if not isinstance(entry, dict) or not isinstance(entry.get("path"), str) or not entry["path"]:
         raise UsageError(f"{where}: no path.", hint=_HINT)
+    if not _is_name(entry["path"]):
+        raise UsageError(f"{where}: {entry['path']!a} cannot be the name of a file.", hint=_HINT)
     if unknown := entry.keys() - {"path", "prompts"}:
         raise UsageError(f"{where}: unknown key {min(unknown)!r}.", hint=_HINT)
     prompts = entry.get("prompts", [])
     if not isinstance(prompts, list):
         raise UsageError(f"{where}: prompts is no list.", hint=_HINT)
     return GivenPath(entry["path"], tuple(_read_prompt(p, where) for p in prompts), base)
+
+
+def _is_name(path: str) -> bool:
+    try:
+        return b"\x00" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
 
 
 def _read_prompt(value: Any, where: str) -> Prompt:

@@ -203,6 +203,22 @@ def test_paths_from_a_pipeline(tmp_path, pictures):
     assert run.stdout.strip() == "5", run.stderr
 
 
+def without_stdin(tmp_path, *arguments):
+    """A run as cron jobs and daemons may start it: `<&-`."""
+    words = ("annotate", *arguments, "-p", "the red car", "-o", tmp_path / "out", "-d", "cpu")
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command(*words)]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_standard_input_may_be_closed_unless_it_is_asked_for(tmp_path, pictures):
+    asked_for = without_stdin(tmp_path, "-")
+    assert asked_for.returncode == 2
+    assert asked_for.stderr.startswith("Error: Standard input, which - stands for, is closed.")
+    run = without_stdin(tmp_path, tmp_path / "in")
+    assert run.returncode == 0, run.stderr
+    assert "4 done (4 in this run), 0 failed" in run.stderr
+
+
 def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     write_poison(tmp_path / "in/oom.png", "oom")
     run = annotate(tmp_path, "--json-log")

@@ -232,6 +232,21 @@ def test_bytes_that_are_no_text_are_told_and_the_talk_goes_on(sa2va):
     assert isinstance(asked.exception, UsageError) and "no valid" in str(asked.exception)
 
 
+def test_only_a_chat_needs_standard_input(golden_checkpoint):
+    model = ["-m", str(golden_checkpoint), "-d", "cpu"]
+    sa2va = [sys.executable, "-m", "sa2va_cli.cli"]
+    asked = without_stdin([*sa2va, "ask", str(SINGLE), "What is in the picture?", *model])
+    assert asked.returncode == 0 and asked.stdout, asked.stderr
+    talk = without_stdin([*sa2va, "chat", str(SINGLE), *model])
+    assert talk.returncode == 2
+    assert talk.stderr.startswith("Error: Standard input is closed: nobody can type.")
+
+
+def without_stdin(command):
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+
+
 def test_an_empty_question_is_a_mistake(sa2va):
     done = sa2va("ask", SINGLE, " ")
     assert isinstance(done.exception, UsageError) and "question is empty" in str(done.exception)

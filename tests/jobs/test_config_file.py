@@ -30,6 +30,11 @@ def test_values_become_what_the_options_are(config_of):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ["off", "'off'", "OFF", "no"])
+def test_presence_off_is_written_as_on_the_command_line(config_of, text):
+    assert config_of(f"presence: {text}\n").presence == "off"
+
+
 def test_the_command_line_wins(config_of):
     config = config_of("every: 3\nfps: 2.5\n", every=1)
     assert (config.every, config.fps) == (1, 2.5)

@@ -22,6 +22,18 @@ def test_nul_separated_names_may_hold_line_feeds():
     assert paths(b"a\nb.png\0c.png\0", nul=True) == ["a\nb.png", "c.png"]
 
 
+def test_nul_separated_names_that_are_read_as_lines_are_refused():
+    with pytest.raises(UsageError, match="add -0"):
+        paths(b"a.png\0b.png\0")
+
+
+@pytest.mark.parametrize("name", ["a\\u0000.png", "\\ud800.png"])
+def test_a_manifest_with_a_path_that_no_file_can_have_is_refused(tmp_path, name):
+    (tmp_path / "list.jsonl").write_text(f'{{"path": "{name}"}}\n')
+    with pytest.raises(UsageError, match=r"line 1: .* cannot be the name of a file"):
+        read_manifest(tmp_path / "list.jsonl")
+
+
 def test_names_that_are_not_utf8_keep_their_bytes():
     assert [os.fsencode(path) for path in paths(b"\xff.png\n")] == [b"\xff.png"]
 
