@@ -42,12 +42,16 @@ class Medium:
     kind: MediaKind
     height: int
     width: int
-    notes: tuple[str, ...]
-    num_frames: int = 1
     fps: float | None = None
     pixels: np.ndarray | None = None  # (H, W, 3) uint8: of an image
+    image_notes: tuple[str, ...] = ()
     frames: "Frames | None" = None  # of a video
     video_options: VideoOptions | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a careful reader should know; of a video there may be more when it was read on."""
+        return self.image_notes if self.frames is None else self.frames.notes
 
     def conversation(self, model: "Sa2VA") -> "Conversation":
         return model.chat(self.pixels, self.frames, self.video_options)
@@ -62,7 +66,7 @@ class Medium:
             self.kind,
             self.height,
             self.width,
-            num_frames=self.num_frames,
+            num_frames=1 if self.frames is None else self.frames.num_read,
             fps=self.fps,
             answers=answers,
             objects=tuple(replace(record, category=record.label) for record in objects),
@@ -91,6 +95,16 @@ class Frames:
             self._numbers.append(frame.frame_idx)
             yield frame.pixels
 
+    @property
+    def num_read(self) -> int:
+        """How many were taken last; broken ones are fewer than were chosen."""
+        return len(self._numbers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of all that was read so far."""
+        return self._video.notes
+
     def number(self, index: int) -> int:
         """The number in the file of the index-th frame that was taken last."""
         return self._numbers[index]
@@ -109,8 +123,8 @@ def open_medium(path: Path, config: JobConfig) -> Iterator[Medium]:
             "image",
             height,
             width,
-            loaded.notes,
             pixels=loaded.pixels,
+            image_notes=loaded.notes,
         )
         return
     with open_video(item.path, frame_sampling(config)) as video:
@@ -121,8 +135,6 @@ def open_medium(path: Path, config: JobConfig) -> Iterator[Medium]:
             "video",
             info.height,
             info.width,
-            video.notes,
-            num_frames=len(info.selected),
             fps=info.fps,
             frames=Frames(video),
             video_options=video_options(config),

@@ -54,6 +54,7 @@ class ChatSession:
         self._exchanged: list[Exchanged] = []
         self._regions = Regions()  # of the next first turn
         self._written: set[Path] = set()  # by /save: may be written again
+        self._noted: set[str] = set()  # what was told of the medium
         self._commands: dict[str, Callable[[str], None]] = {
             "/region": self._take_regions,
             "/save": self._save,
@@ -71,8 +72,7 @@ class ChatSession:
     def run(self) -> None:
         """Until /quit or the end of input."""
         typer.echo(f"{visible(self._medium.name)}: ask away. /help shows what else there is.")
-        for note in self._medium.notes:
-            typer.echo(f"({note})")
+        self._tell_notes()
         with _interrupts_raise():
             while self._one_line():
                 pass
@@ -125,6 +125,7 @@ class ChatSession:
         self._exchanged.append(Exchanged(turn.question, turn.answer, regions.files))
         if masks:
             self._save_masks(question, reply.answer, masks)
+        self._tell_notes()
 
     def _save_masks(self, question: str, answer: Answer, masks: Sequence[MaskRecord]) -> None:
         try:
@@ -135,6 +136,13 @@ class ChatSession:
         overlay = str(saved.overlay) if saved.overlay else None
         self._exchanged[-1] = replace(self._exchanged[-1], overlay=overlay, masks=str(saved.masks))
         self._show(saved)
+
+    def _tell_notes(self) -> None:
+        """Each once: what is wrong with a clip comes out as it is read."""
+        for note in self._medium.notes:
+            if note not in self._noted:
+                typer.echo(visible(f"({note})"))
+                self._noted.add(note)
 
     def _tell_progress(self, frames: int) -> None:
         if self._medium.kind == "video" and sys.stdout.isatty():

@@ -37,6 +37,9 @@ class VideoFile:
         self._notes: dict[str, None] = {}  # in order, each once
         self._waiting: _Decoder | None = _Decoder(self._request, frame_timeout)
         self.info = self._read_info(self._waiting)
+        declared, held = self.info.declared_frames, self.info.num_frames
+        if declared is not None and declared != held:
+            self._note(f"the header says {declared} frames, the file holds {held}")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,15 +109,10 @@ class VideoFile:
         if count == 0:
             reason = failure or "not a single frame can be decoded"
             raise MediaError(f"{self._name} cannot be decoded: {reason}.")
-        info = self.info
-        if info.declared_frames is not None and info.declared_frames != info.num_frames:
-            self._note(
-                f"the header says {info.declared_frames} frames, the file holds {info.num_frames}"
-            )
         if failure:
             self._note(f"decoding stopped: {failure}")
-        if missing := len(info.selected) - count:
-            self._note(f"{missing} of {len(info.selected)} frames could not be decoded")
+        if missing := len(self.info.selected) - count:
+            self._note(f"{missing} of {len(self.info.selected)} frames could not be decoded")
 
     def _note(self, note: str) -> None:
         self._notes[note] = None

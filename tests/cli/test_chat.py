@@ -191,6 +191,31 @@ def test_a_chat_about_a_clip_from_a_pipe(sa2va, tmp_path):
     assert f"> {SEGMENT}\nSure, [1].\n" in talk and "> What color is the sky?\n" in talk
 
 
+@pytest.fixture
+def damaged_clip(tmp_path):
+    """A folder of six frames, the last of which cannot be read."""
+    (tmp_path / "clip").mkdir()
+    for step in range(6):
+        Image.effect_noise((48, 48), 60 + step).save(tmp_path / "clip" / f"{step}.png")
+    (tmp_path / "clip" / "5.png").write_bytes(b"no picture")
+    return "clip"
+
+
+def test_the_answer_tells_what_was_wrong_with_a_clip_as_it_was_read(sa2va, damaged_clip):
+    data = json.loads(sa2va("ask", damaged_clip, SEGMENT, "--json").stdout)
+    assert [note.partition(":")[0] for note in data["notes"]] == ["frame 5 is missing"]
+    assert data["num_frames"] == 5
+    words = json.loads(sa2va("ask", damaged_clip, "What color is the sky?", "--json").stdout)
+    assert words["num_frames"] == 5, "those that the language model saw"
+
+
+def test_a_chat_tells_once_what_was_wrong_with_a_clip_as_it_was_read(sa2va, damaged_clip):
+    talk = sa2va("chat", damaged_clip, typed=f"{SEGMENT}\n{SEGMENT}\n").stdout
+    first, _, rest = talk.partition("(frame 5 is missing")
+    assert "Sure, [1]" in first and "Sure, [1]" in rest
+    assert "is missing" not in rest
+
+
 def test_a_save_does_not_replace_what_others_wrote(sa2va, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     done = sa2va("chat", SINGLE, typed="/save mine.txt\n/save new.txt\n/save new.txt\n/save\n")

@@ -156,6 +156,8 @@ def test_a_header_that_promises_too_much_is_noted(make_video):
     assert (video.info.declared_frames, video.info.num_frames, len(frames)) == (1200, 30, 30)
     assert video.info.duration == pytest.approx(1.2)
     assert video.notes == ("the header says 1200 frames, the file holds 30",)
+    with open_video(str(make_video("gaps.avi", "mpeg4"))) as unread:
+        assert unread.notes == video.notes
 
 
 def test_a_file_without_a_frame_count_is_no_worse(make_video):
