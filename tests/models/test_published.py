@@ -27,7 +27,9 @@ def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
 def test_names_and_shapes_equal_the_published_lists(name):
     published = published_shapes(name)
     model = meta_model(published_config(name))
-    inventory = {key: TensorInfo(LISTS, key, shape, "F32", 0) for key, shape in published.items()}
+    inventory = {
+        key: TensorInfo(LISTS, key, shape, "F32", 0, 0) for key, shape in published.items()
+    }
     keys = KeyMap(two_decoders=False)
     check_inventory(inventory, model, keys)
 
