@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 import typer
 
 from sa2va_cli.cli.answers import AnswerFolder, Saved
@@ -20,6 +19,7 @@ from sa2va_cli.cli.readable import ReadableText
 from sa2va_cli.cli.transcript import Exchanged, transcript_json, transcript_text
 from sa2va_cli.errors import Sa2vaError, UsageError
 from sa2va_cli.exporters.files import write_bytes
+from sa2va_cli.jobs import out_of_memory
 from sa2va_cli.jobs.progress import visible
 from sa2va_cli.models.sa2va.chat import Conversation
 from sa2va_cli.results import Answer, MaskRecord
@@ -93,7 +93,9 @@ class ChatSession:
             typer.secho("Error: What was typed is no valid UTF-8.", fg=typer.colors.RED)
         except Sa2vaError as error:
             typer.secho(f"Error: {error}", fg=typer.colors.RED)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except out_of_memory.ERRORS as error:
+            if not out_of_memory.is_out_of_memory(error):
+                raise
             typer.secho(f"Out of memory, not asked: {error}", fg=typer.colors.RED)
         return True
 
