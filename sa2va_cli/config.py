@@ -1,5 +1,6 @@
 """What the user asks a job for: the prompts, and every other option."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +44,17 @@ def parse_prompt(text: str) -> Prompt:
 
 
 def spell_prompt(prompt: Prompt) -> str:
-    """The shortest text that `parse_prompt` reads as this prompt."""
+    """A text that no other prompt has: the shortest that `parse_prompt` reads as this one.
+
+    Files can hold prompts that it cannot read (a category with "="): these are spelt as JSON.
+    """
     if prompt.category != prompt.text:
-        return f"{prompt.category}={prompt.text}"
-    return f"={prompt.text}" if "=" in prompt.text else prompt.text
+        text = f"{prompt.category}={prompt.text}"
+    else:
+        text = f"={prompt.text}" if "=" in prompt.text else prompt.text
+    if parse_prompt(text) == prompt and not text.startswith("{"):
+        return text
+    return json.dumps({"category": prompt.category, "text": prompt.text}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
