@@ -8,7 +8,7 @@ import os
 import sqlite3
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sa2va_cli.config import Prompt
@@ -16,10 +16,12 @@ from sa2va_cli.jobs.schema import DONE, FAILED, PENDING
 from sa2va_cli.jobs.store import CRASHED, HUNG, INTERRUPTED, JobStore, drop_unfinished
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
+from sa2va_cli.results import Failure
 
 # So often the whole run was killed while the item was in work, and it never got further: then it
 # is taken for the killer, because it may exhaust the machine.
 MAX_INTERRUPTIONS = 5
+KILLER = f"in work each of {MAX_INTERRUPTIONS} times that the run was killed"
 VIDEO_COST = 50  # a byte of video is about so many times the work of a byte of picture
 
 FOUND = """
@@ -74,6 +76,7 @@ class Plan:
     done: int
     failed: int  # before; not tried again
     problems: int  # cannot be used at all
+    given_up: tuple[Failure, ...] = ()  # of the failed: just now, for what happened before
 
     @property
     def todo(self) -> int:
@@ -110,8 +113,16 @@ def note_found(store: JobStore, items: Iterable[MediaItem], problems: Iterable[P
 
 def compare(store: JobStore, renewal: Renewal) -> Plan:
     """How things stand, without writing anything to the job's file."""
+    _decide(store, renewal)
+    return _count(store)
+
+
+def _decide(store: JobStore, renewal: Renewal) -> None:
     renew = {"force": renewal.force, "retry_failed": renewal.retry_failed}
     store.connection.execute(FATES, renew)
+
+
+def _count(store: JobStore) -> Plan:
     fates = dict(store.connection.execute("SELECT fate, count(*) FROM found GROUP BY fate"))
     return Plan(
         new=fates.get("new", 0),
@@ -129,9 +140,10 @@ def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
 
     Results of files that are no longer among the inputs stay.
     """
-    plan = compare(store, renewal)
     with store.writing() as connection:
-        _settle_interrupted(store)
+        _decide(store, renewal)
+        given_up = _settle_interrupted(store)
+        plan = replace(_count(store), given_up=given_up)
         for table in ("checkpoints", "attempts", "failures"):
             connection.execute(
                 f"DELETE FROM {table} WHERE item IN "
@@ -195,14 +207,21 @@ def _insert_found(connection: sqlite3.Connection) -> None:
     )
 
 
-def _settle_interrupted(store: JobStore) -> None:
-    """Attempts that a killed run left open; who is always there when runs die is given up."""
+def _settle_interrupted(store: JobStore) -> tuple[Failure, ...]:
+    """Attempts that a killed run left open; who is always there when runs die is given up.
+
+    In this run it is not tried again, whatever was asked for: that was meant for those before.
+    """
     connection = store.connection
     connection.execute("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (INTERRUPTED,))
     killers = connection.execute(
-        f"SELECT item FROM ({TROUBLES}) JOIN items USING (item) "
-        "WHERE state = ? AND interrupted >= ?",
-        (PENDING, MAX_INTERRUPTIONS),
+        f"SELECT item, item_id, found.path FROM ({TROUBLES}) JOIN items USING (item) "
+        "JOIN found USING (item_id) WHERE fate = 'left' AND interrupted >= ? ORDER BY item_id",
+        (MAX_INTERRUPTIONS,),
     ).fetchall()
-    for (item,) in killers:
-        store.fail(item, f"in work each of {MAX_INTERRUPTIONS} times that the run was killed")
+    given_up = []
+    for item, item_id, path in killers:
+        attempts = store.fail(item, KILLER)
+        connection.execute("UPDATE found SET fate = ? WHERE item_id = ?", (FAILED, item_id))
+        given_up.append(Failure(item_id, os.fsdecode(path), KILLER, attempts))
+    return tuple(given_up)

@@ -97,6 +97,8 @@ def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ign
             prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
             state = RunState(plan.total, plan.done, plan.failed + plan.problems)
             view.say(_beginning(plan, prepared))
+            for failure in plan.given_up:
+                view.item_failed(failure)
             Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
             return state
         finally:
