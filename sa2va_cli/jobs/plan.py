@@ -43,7 +43,10 @@ UPDATE found SET fate = coalesce((
 ), CASE WHEN found.problem != '' THEN 'problem' ELSE 'new' END)
 """
 RENEWED = "item_id IN (SELECT item_id FROM found WHERE fate IN ('changed', 'again', 'problem'))"
-UNWANTED = f"(state != '{DONE}' AND item_id NOT IN (SELECT item_id FROM found))"
+UNWANTED = f"""(
+    state != '{DONE}' AND item NOT IN (SELECT item FROM checkpoints)
+    AND item_id NOT IN (SELECT item_id FROM found)
+)"""
 TROUBLES = f"""
 SELECT item, sum(outcome IN ('{CRASHED}', '{HUNG}')) AS blamed,
     sum(outcome = '{INTERRUPTED}') AS interrupted
@@ -138,7 +141,7 @@ def _count(store: JobStore) -> Plan:
 def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
     """Write the plan down: what is to be done is pending, and no half item is left.
 
-    Results of files that are no longer among the inputs stay.
+    Results of files that are no longer among the inputs stay, those of half a video too.
     """
     with store.writing() as connection:
         _decide(store, renewal)

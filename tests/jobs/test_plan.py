@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.plan import (
     INTERRUPTED,
     MAX_INTERRUPTIONS,
@@ -20,7 +21,7 @@ from sa2va_cli.jobs.stop import StopSignals
 from sa2va_cli.jobs.store import CRASHED, JobStore
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
-from sa2va_cli.results import ItemResult
+from sa2va_cli.results import ItemResult, MaskRecord
 from sa2va_cli.runners.job import prepare, run
 from tests.jobs.runs import job
 from tests.jobs.tiny import TinySource, write_pictures
@@ -110,6 +111,23 @@ def test_results_of_files_that_are_gone_stay(store, tmp_path):
     with StoreReader(tmp_path) as reader:
         assert [item.item_id for item in reader.items()] == ["a.png"]
     assert plan(store, [B])[0] == {"new": 1}, "b was never done, and was forgotten"
+
+
+def test_half_a_video_waits_until_it_is_named_again(store):
+    plan(store, [A, C])
+    number = number_of(store, "c.mp4")
+    store.begin(number, "cpu")
+    store.add_masks(
+        number, [MaskRecord(n, 1, {"size": [4, 6], "counts": "07A1"}, 1, 1) for n in (0, 9)]
+    )
+    store.reach(number, Checkpoint(5, "[]", b"state"))
+    store.commit()
+    assert plan(store, [A]) == ({"left": 1}, ["a.png"])
+    assert plan(store, [C]) == ({"left": 1}, ["c.mp4"])
+    assert store.checkpoint(number) == Checkpoint(5, "[]", b"state")
+    assert store.connection.execute("SELECT frame_idx FROM masks").fetchall() == [(0,)]
+    assert plan(store, [replace(C, size=51)]) == ({"changed": 1}, ["c.mp4"])
+    assert store.connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
 
 
 def test_failed_items_are_tried_again_only_when_asked(store):
