@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.plan import (
     INTERRUPTED,
@@ -196,7 +197,8 @@ def test_the_run_that_gives_an_item_up_says_so(tmp_path):
         store.commit()
     store.close()
     told = io.StringIO()
-    state = run(prepared, QuietView(told), StopSignals())
+    with JobLock(prepared.job_dir) as lock:
+        state = run(prepared, lock, QuietView(told), StopSignals())
     assert (state.done, state.all_failed, state.left) == (1, 1, 0)
     assert told.getvalue() == "failed: 00000.png: in work each of 5 times that the run was killed\n"
 
