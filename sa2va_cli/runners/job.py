@@ -101,7 +101,7 @@ def run(
         view.say(_beginning(plan, prepared))
         for failure in plan.given_up:
             view.item_failed(failure)
-        Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
+        Supervisor(_crew(prepared), todo, store, view, state).run(stop, on_done)
         return state
     finally:
         store.close()
