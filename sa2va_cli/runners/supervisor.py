@@ -147,6 +147,8 @@ class Supervisor:
             self._refused = message.reason if message.final else self._refused
         elif isinstance(message, Crashed):
             slot.last_words = message
+            if slot.handle:  # a thread of it may wait for the next item
+                slot.handle.kill()
         elif isinstance(message, Gone):
             self._replace(slot)
         elif message.item in slot.in_work:
