@@ -244,6 +244,23 @@ def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (4, 1, 3)
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["-p", "x", "--devices", "gpu"], 2),
+        (["-p", "x", "--prompts", "gone.txt"], 2),
+        (["-p", "x", "-d", "cpu"], 11),
+        ([], 2),
+    ],
+)
+def test_what_ends_a_run_is_json_in_a_json_log_too(tmp_path, pictures, options, code):
+    with JobLock(tmp_path / "out"):
+        run = sa2va("annotate", tmp_path / "in", "-o", tmp_path / "out", *options, "--json-log")
+    (event,) = map(json.loads, run.stderr.splitlines())
+    assert (event["type"], event["exit_code"], run.returncode) == ("fatal", code, code)
+    assert event["message"] and "hint" in event and "Hint" not in event["message"]
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):
     run = annotate(tmp_path, "--dry-run")
     assert run.returncode == 0
