@@ -1,6 +1,7 @@
 """Writing output files: whole or not at all, and only inside the output folder."""
 
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,11 @@ class OutputFolder:
                     _remove_file(path, folder)
         except OSError as error:
             raise _cannot_write(folder, error) from error
+
+    def remove_outdated(self, *segments: str) -> None:
+        """Remove one file of an earlier export, if it is there."""
+        *folders, name = segments
+        self.remove_stale(tuple(folders), glob.escape(name), keep=set())
 
     def _make_folder(self, folder: Path) -> None:
         try:
