@@ -14,10 +14,8 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.results import MediaKind, Question
 from sa2va_cli.tasks import get_task
 
-DEFAULT_WORKS = "image-1,image-4,image-16,video-1,video-5"
 KINDS = ("image", "batch", "caption", "video")
 PHOTO_SIZE = (640, 480)
-VIDEO_FRAMES = 24
 MAX_PROMPTS = 64
 EARLIER = 8  # pictures that were captioned before the one that is measured
 SEED = HELD_OUT_SEED + 2 * 10**6  # others than those of the evaluation and of `make demo`

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from sa2va_cli.cli import options as o
+from sa2va_cli.cli.guard import run_guarded
 from sa2va_cli.cli.services import services_of
 from sa2va_cli.config import parse_prompt
 
@@ -80,8 +81,11 @@ def annotate(
     from sa2va_cli.jobs.config_file import make_config
 
     del given["context"]
-    job = make_config(given.pop("config", None), _config_values(given))
-    raise typer.Exit(annotate_job(job, services_of(context)))
+    config_file = given.pop("config", None)
+    in_json = bool(given.get("json_log"))
+    job = run_guarded(lambda: make_config(config_file, _config_values(given)), in_json)
+    code = run_guarded(lambda: annotate_job(job, services_of(context)), job.json_log)
+    raise typer.Exit(code)
 
 
 def _is_given(value: object) -> bool:

@@ -13,6 +13,7 @@ from sa2va_cli.cli.stream import jsonl_stream
 from sa2va_cli.config import JobConfig
 from sa2va_cli.exporters import ExportOptions, export_options, export_results
 from sa2va_cli.exporters.base import Exported
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.plan import Plan
 from sa2va_cli.jobs.progress import make_view, visible
 from sa2va_cli.jobs.reader import StoreReader
@@ -34,8 +35,8 @@ def annotate_job(config: JobConfig, services: Services) -> int:
     videos = any(item.media_kind == "video" for item in prepared.found.items)
     formats = with_failures(chosen_formats(named, videos))
     view = make_view(config.quiet, config.json_log)
-    with closing(view):
-        state = _run(prepared, view, services, options)
+    with closing(view), JobLock(prepared.job_dir) as lock:
+        state = _run(prepared, lock, view, services, options)
         exported = []
         if not services.stop.requested:
             view.say("writing " + ", ".join(formats))
@@ -81,14 +82,16 @@ def plan_text(prepared: Prepared, plan: Plan) -> str:
     return "\n".join(map(visible, lines))
 
 
-def _run(prepared: Prepared, view: View, services: Services, options: ExportOptions) -> RunState:
+def _run(
+    prepared: Prepared, lock: JobLock, view: View, services: Services, options: ExportOptions
+) -> RunState:
     config = prepared.config
     with ExitStack() as stack:
         on_done = ignore
         if config.jsonl:
             stream = jsonl_stream(config.jsonl, prepared.job_dir, options, view.say)
             on_done = stack.enter_context(stream).write
-        return run(prepared, view, services.stop, on_done)
+        return run(prepared, lock, view, services.stop, on_done)
 
 
 def _export(job_dir: Path, formats: tuple[str, ...], options: ExportOptions) -> list[Exported]:

@@ -1,6 +1,5 @@
 """The `sa2va` command: each subcommand parses options and calls one library function."""
 
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -12,13 +11,12 @@ from sa2va_cli.cli.annotate import annotate
 from sa2va_cli.cli.ask import ask
 from sa2va_cli.cli.bench import bench
 from sa2va_cli.cli.chat import chat
-from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.cli.export import export
+from sa2va_cli.cli.guard import run_guarded
 from sa2va_cli.cli.merge import merge
 from sa2va_cli.cli.plain_help import PlainCommand, PlainGroup
 from sa2va_cli.cli.services import Services
 from sa2va_cli.cli.status import status
-from sa2va_cli.errors import Sa2vaError
 
 
 def print_version(asked: bool) -> None:
@@ -73,12 +71,3 @@ def main(services: Services | None = None) -> None:
     services = services or Services()
     services.stop.install()
     run_guarded(lambda: app(obj=services, prog_name="sa2va"))
-
-
-def run_guarded(command: Callable[[], object]) -> None:
-    """The only place where an error becomes an exit code."""
-    try:
-        command()
-    except Sa2vaError as error:
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(exit_code(error))

@@ -1,6 +1,6 @@
 """`sa2va export`: the results of a job as files, again and without a model."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -35,14 +35,21 @@ def export(
     sa2va export out/ --format youtube-vis,video --min-score 0.5
     sa2va export out/ --format report && xdg-open out/report.html
 
-    docs/formats.md tells what each format keeps and loses.
+    docs/formats.md tells what each format keeps and loses. While a run is at
+    work, write elsewhere with -o.
     """
     from sa2va_cli.cli.formats import chosen_formats
     from sa2va_cli.exporters import export_options, export_results
+    from sa2va_cli.jobs.lock import JobLock
     from sa2va_cli.jobs.reader import StoreReader  # NumPy and OpenCV: not for --help
+    from sa2va_cli.jobs.schema import store_path
 
     options = export_options(coco_segmentation, min_score, min_presence)
     with closing(StoreReader(job_dir)) as results:
         names = chosen_formats(formats, results.has_videos())
-        for exported in export_results(results, names, output or job_dir, options):
-            typer.echo(exported.text(), err=True)
+        target = output or job_dir
+        # A run writes the same files at its end.
+        with JobLock(target) if store_path(target).is_file() else nullcontext():
+            written = export_results(results, names, target, options)
+    for exported in written:
+        typer.echo(exported.text(), err=True)

@@ -8,6 +8,7 @@ import typer
 
 from sa2va_cli.cli.formats import chosen_formats, with_failures
 from sa2va_cli.exporters import ExportOptions, export_results
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.merge import merge_jobs
 from sa2va_cli.jobs.reader import StoreReader
 
@@ -20,7 +21,7 @@ def merge_job(
     merged = merge_jobs(folders, output)
     for name in merged.missing_shards:
         typer.echo(f"Warning: {name} is not among the parts.", err=True)
-    with closing(StoreReader(output)) as results:
+    with JobLock(output), closing(StoreReader(output)) as results:
         names = with_failures(chosen_formats(formats, results.has_videos()))
         exported = export_results(results, names, output, options)
     counts = f"{merged.done} done, {merged.failed} failed, {merged.left} left"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from sa2va_cli.demo.draw import draw_folder
+from sa2va_cli.demo.script import run_script
 from sa2va_cli.masks import rle_area
 
 Line = dict[str, Any]  # of answers.jsonl
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

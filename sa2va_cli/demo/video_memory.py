@@ -20,6 +20,7 @@ import numpy as np
 from sa2va_cli.demo.motion import make_clip
 from sa2va_cli.demo.phrases import full_name
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
+from sa2va_cli.demo.script import run_script
 
 SECONDS = 1.0  # between two looks at the memory
 LOOP = 48  # frames of the clip that is shown to and fro
@@ -116,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,6 +18,7 @@ from sa2va_cli.demo.motion import PROMPTED, Clip, make_clip
 from sa2va_cli.demo.phrases import noun, unique_description
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.scores import Scores
+from sa2va_cli.demo.script import run_script
 from sa2va_cli.masks import mask_iou
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.results import Answer, Question, TrackedMasks, VideoOptions
@@ -160,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

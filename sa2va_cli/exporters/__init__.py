@@ -13,6 +13,7 @@ from sa2va_cli.exporters.base import (
 )
 from sa2va_cli.exporters.coco import CocoExporter
 from sa2va_cli.exporters.cvat import CvatExporter
+from sa2va_cli.exporters.files import OutputFolder, sole_writer
 from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
@@ -81,8 +82,12 @@ def export_results(
     out_dir: Path,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> list[Exported]:
-    """Write each format into `out_dir`; unknown names are found before anything is written."""
+    """Write each format into `out_dir`; unknown names are found before anything is written.
+
+    Raises JobLockedError when another export is writing there, JobError when it cannot be written.
+    """
     names = dict.fromkeys(name for asked in formats for name in (*NEEDS.get(asked, ()), asked))
     exporters = {name: get_exporter(name, options) for name in names}
-    exported = {name: exporter.export(results, out_dir) for name, exporter in exporters.items()}
+    with sole_writer(OutputFolder(out_dir).root):
+        exported = {name: exporter.export(results, out_dir) for name, exporter in exporters.items()}
     return [one for name, one in exported.items() if name in formats or one.count or one.notes]

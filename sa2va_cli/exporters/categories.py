@@ -21,22 +21,20 @@ class Categories:
     """Categories by name, with those that were asked for and never found.
 
     Ids follow the user's order of prompts, then the name: they depend neither on the order in
-    which items were done nor on which items have objects. The request for a caption is no
-    category: its objects have their own, the phrases of the answer.
+    which items were done nor on which items have objects. All phrases of a caption are in the
+    category of the request, and keep their words as labels.
     """
 
     def __init__(self, results: ResultReader) -> None:
         first_prompt: dict[str, int] = {}
         prompts: dict[str, dict[str, int]] = {}  # name -> sentence -> its first place
-        captions: set[str] = set()
         for item in results.items():
-            captions |= _captions(item)
             for name, prompt_idx, sentence in _mentions(item):
                 first_prompt[name] = min(prompt_idx, first_prompt.get(name, prompt_idx))
                 places = prompts.setdefault(name, {})
                 places[sentence] = min(prompt_idx, places.get(sentence, prompt_idx))
         self._by_name: dict[str, Category] = {}
-        for name in sorted(first_prompt.keys() - captions, key=lambda n: (first_prompt[n], n)):
+        for name in sorted(first_prompt, key=lambda n: (first_prompt[n], n)):
             places = prompts[name]
             sentences = sorted(places, key=lambda sentence: (places[sentence], sentence))
             self._add(name, tuple(sentences))
@@ -56,10 +54,7 @@ class Categories:
 
 
 def _mentions(item: ItemResult) -> list[tuple[str, int, str]]:
-    """(category, prompt_idx, sentence) for each answer and object of one item.
-
-    A grounded caption's objects have categories of their own: the phrases of the answer.
-    """
+    """(category, prompt_idx, sentence) for each answer and object of one item."""
     sentences = {answer.prompt_idx: answer.prompt for answer in item.answers}
     with_objects = {(o.category, o.prompt_idx): o.label for o in item.objects}
     asked = [(a.category, a.prompt_idx, a.prompt) for a in item.answers]
@@ -68,15 +63,3 @@ def _mentions(item: ItemResult) -> list[tuple[str, int, str]]:
         for (category, prompt_idx), label in with_objects.items()
     ]
     return asked + found
-
-
-def _captions(item: ItemResult) -> set[str]:
-    """Categories of answers whose objects all go by other names."""
-    names_by_prompt: dict[int, set[str]] = {}
-    for record in item.objects:
-        names_by_prompt.setdefault(record.prompt_idx, set()).add(record.category)
-    return {
-        answer.category
-        for answer in item.answers
-        if answer.category not in names_by_prompt.get(answer.prompt_idx, {answer.category})
-    }

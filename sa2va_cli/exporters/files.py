@@ -1,12 +1,14 @@
 """Writing output files: whole or not at all, and only inside the output folder."""
 
+import fcntl
+import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from sa2va_cli.errors import JobError
+from sa2va_cli.errors import JobError, JobLockedError
 
 
 class OutputFolder:
@@ -46,6 +48,11 @@ class OutputFolder:
         except OSError as error:
             raise _cannot_write(folder, error) from error
 
+    def remove_outdated(self, *segments: str) -> None:
+        """Remove one file of an earlier export, if it is there."""
+        *folders, name = segments
+        self.remove_stale(tuple(folders), glob.escape(name), keep=set())
+
     def _make_folder(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -63,11 +70,40 @@ class OutputFolder:
 
 
 @contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """One export at a time in a folder: temporary names are always the same ones.
+
+    Raises JobLockedError. It falls with the process and leaves no file. Disks that know no such
+    lock let everybody in; job folders have a better one.
+    """
+    try:
+        claim = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    try:
+        with suppress(OSError):
+            _claim(claim, folder)
+        yield
+    finally:
+        os.close(claim)
+
+
+def _claim(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JobLockedError(
+            f"Another export is writing into {folder}.",
+            hint="wait for it, or give another output folder",
+        ) from None
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is complete and on the disk.
 
     Raises JobError when it cannot be written. The temporary name is always the same one, so
-    that a run after a kill overwrites what the killed one left.
+    that a run after a kill overwrites what the killed one left: there must be a sole writer.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     opened = _open(temporary, path)

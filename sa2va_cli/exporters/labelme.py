@@ -32,6 +32,8 @@ class LabelmeExporter:
         count = 0
         for item in images_of(results):
             label = names.of(item.item_id)
+            if outdated := names.outdated(item.item_id):
+                folder.remove_outdated("labelme", *outdated[:-1], f"{outdated[-1]}.json")
             path = folder.path("labelme", *label[:-1], f"{label[-1]}.json")
             shapes = [s for found in found_objects(item, results) for s in _shapes(found)]
             write_bytes(path, dump_json(_file_json(item, path, shapes)).encode("ascii") + b"\n")

@@ -7,7 +7,7 @@ from pycocotools import mask as coco_mask
 from sa2va_cli.masks import Rle, decode_rle, mask_iou, rle_bbox
 
 MIN_IOU = 0.99  # of the polygons, filled again, with the mask
-MAX_CHECKED = 300  # parts; noise has thousands, and filling them again takes minutes
+MAX_CHECKED = 300  # parts; noise has thousands, and to fill or to compare them takes minutes
 TOLERANCES = (1.0, 0.5, 0.25)  # pixels that a simplified outline may stray, coarse first
 
 
@@ -33,17 +33,25 @@ def coco_polygons(rle: Rle) -> list[list[float]]:
 def joined_polygon(rle: Rle) -> np.ndarray:
     """One polygon (points, 2) for formats that know no more: parts joined, holes filled.
 
-    Parts are joined where they are nearest, there and back along the same line.
+    Parts are joined where they are nearest, there and back along the same line; those of noise,
+    of which there are too many to compare, in a chain.
     """
     x, y, width, height = rle_bbox(rle)
     mask = decode_rle(rle)[y : y + height, x : x + width]
-    filled, *others = (
-        _approximate(outline, TOLERANCES[-1])
-        for outline in sorted(_outlines((mask, 0)), key=lambda points: -len(points))
-    )
+    parts = [_approximate(outline, TOLERANCES[-1]) for outline in _outlines((mask, 0))]
+    if len(parts) > MAX_CHECKED:
+        return _chain(parts) + np.array((x, y))
+    filled, *others = sorted(parts, key=lambda points: -len(points))
     for other in others:
         filled = _join(filled, other)
     return filled + np.array((x, y))
+
+
+def _chain(parts: list[np.ndarray]) -> np.ndarray:
+    """From the first point of each part to that of the next, and back the same way."""
+    around = [np.concatenate((part, part[:1])) for part in parts]
+    back = [part[:1] for part in reversed(parts[:-1])]
+    return np.concatenate((*around, *back))
 
 
 def _join(one: np.ndarray, other: np.ndarray) -> np.ndarray:

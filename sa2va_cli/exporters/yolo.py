@@ -44,14 +44,13 @@ class YoloExporter:
         names, categories = LabelNames(results, ".txt"), Categories(results)
         count = missing = holes = 0
         for item in images_of(results):
-            *parents, name = names.of(item.item_id)
-            parents = [ESCAPED_IMAGES if parent == IMAGES else parent for parent in parents]
+            labels, picture = _places(names.of(item.item_id), item)
+            if outdated := names.outdated(item.item_id):
+                for place in _places(outdated, item):
+                    folder.remove_outdated(*place)
             lines, filled = _label_lines(item, results, categories)
-            path = folder.path("yolo", "labels", *parents, f"{name}.txt")
-            write_bytes(path, "".join(lines).encode("ascii"))
-            picture = f"{name}{suffix_of(item.item_id)}"
-            target = folder.path("yolo", IMAGES, *parents, picture)
-            missing += not link_image(item.path, target)
+            write_bytes(folder.path(*labels), "".join(lines).encode("ascii"))
+            missing += not link_image(item.path, folder.path(*picture))
             count, holes = count + 1, holes + filled
         _write_yaml(folder.path("yolo", "data.yaml"), categories)
         notes = (
@@ -59,6 +58,13 @@ class YoloExporter:
         )
         exported = Exported(folder.folder("yolo"), count, "label files", notes)
         return without_videos(results, exported.with_notes(*missing_note(missing)))
+
+
+def _places(name: tuple[str, ...], item: ItemResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where the labels and the picture of an image of that name are, from the output folder."""
+    parents = [ESCAPED_IMAGES if parent == IMAGES else parent for parent in name[:-1]]
+    labels = ("yolo", "labels", *parents, f"{name[-1]}.txt")
+    return labels, ("yolo", IMAGES, *parents, f"{name[-1]}{suffix_of(item.item_id)}")
 
 
 def _label_lines(

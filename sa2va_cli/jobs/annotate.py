@@ -5,21 +5,22 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from sa2va_cli.jobs.annotator import Annotator
+from sa2va_cli.jobs.last_words import LastWords
 from sa2va_cli.jobs.messages import (
     Checkpoint,
     Failed,
     Finished,
-    FromWorker,
     Masks,
     Reached,
     Restarted,
+    Send,
     Thinking,
 )
 from sa2va_cli.jobs.opened import OpenedImage, OpenedVideo, image_result, video_result
@@ -47,21 +48,32 @@ from sa2va_cli.results import (
 )
 from sa2va_cli.tasks import Task
 
-Send = Callable[[FromWorker], None]
 RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
 MASKS_A_MESSAGE = 64
 SIGN_OF_LIFE_SECONDS = 1.0
 
 
-class Behind:
-    """A thread that does what is put into it, in order; when full, the model waits."""
+class EncodingStoppedError(Exception):
+    """The thread behind the model ended with an error, which it has told."""
 
-    def __init__(self) -> None:
+
+class Behind:
+    """A thread that does what is put into it, in order; when full, the model waits.
+
+    After an error it does nothing more, so that no item is finished of which something is missing.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._stopped = False
         self._todo: queue.Queue[Callable[[], None] | None] = queue.Queue(RESULTS_BEHIND)
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
         self._thread.start()
 
     def do(self, work: Callable[[], None]) -> None:
+        """Raises EncodingStoppedError when it came to an end before."""
+        if self._stopped:
+            raise EncodingStoppedError
         self._todo.put(work)
 
     def finish(self) -> None:
@@ -70,8 +82,14 @@ class Behind:
         self._thread.join()
 
     def _run(self) -> None:
-        while work := self._todo.get():
-            work()
+        with LastWords(self._send):
+            while work := self._todo.get():
+                work()
+            return
+        self._stopped = True
+        with suppress(queue.Empty):
+            while True:
+                self._todo.get_nowait()  # makes room: who waits in `do` goes on
 
 
 class ItemAnnotator:
@@ -83,7 +101,7 @@ class ItemAnnotator:
         self._task = task
         self._options = options
         self._send = send
-        self._behind = Behind()
+        self._behind = Behind(send)
         self._in_windows = WindowedAnnotator(annotator, task, options, self._behind.do)
 
     def finish(self) -> None:

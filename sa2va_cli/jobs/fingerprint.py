@@ -8,8 +8,10 @@ from sa2va_cli.config import JobConfig, spell_prompt
 
 Settings = dict[str, Any]  # JSON values by option name
 
-# Options that change results. The others say where and how fast, or what is made of the results;
-# what is in the file of `sam2_weights` is part of the model's revision.
+# Options that change results. The others say what is made of the results, or where and how fast
+# they are computed: that rounds otherwise, and `dtype` "auto" is not the same on every kind of
+# device, but a job that was begun on one machine may go on on another. What is in the file of
+# `sam2_weights` is part of the model's revision.
 RESULT_OPTIONS = (
     "task",
     "presence",

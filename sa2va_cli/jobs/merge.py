@@ -20,7 +20,7 @@ from sa2va_cli.jobs.schema import (
     store_path,
 )
 from sa2va_cli.jobs.settings import META_NAME, adopt_settings, check_settings
-from sa2va_cli.jobs.status import job_folders
+from sa2va_cli.jobs.status import job_folders, shard_folders
 from sa2va_cli.jobs.store import JobStore, disk_errors
 
 ITEM_COLUMNS = (
@@ -57,9 +57,14 @@ class Merged:
 def merge_jobs(folders: Sequence[Path], out: Path) -> Merged:
     """All items of all jobs, into `out`; an item that is done anywhere is done.
 
-    Raises UsageError when the jobs were made with different settings, JobError when two jobs
-    disagree about an item, JobLockedError when one of them is running.
+    Raises UsageError when the jobs were made with different settings or `out` holds shards,
+    JobError when two jobs disagree about an item, JobLockedError when one of them is running.
     """
+    if shard_folders(out):  # a job there would hide them: `job_folders` takes it for the whole
+        raise UsageError(
+            f"{out} holds parts of a job; the whole cannot lie there, too.",
+            hint="give a new folder with -o",
+        )
     sources = [source for folder in folders for source in job_folders(folder)]
     settings = _common_settings(sources)
     _check_sources(sources, out)

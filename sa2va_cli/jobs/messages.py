@@ -1,5 +1,6 @@
 """What the supervisor and a worker tell each other, over a pipe of their own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sa2va_cli.media.item import MediaItem
@@ -123,3 +124,4 @@ FromWorker = (
     | Crashed
     | Gone
 )
+Send = Callable[[FromWorker], None]

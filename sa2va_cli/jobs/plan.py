@@ -8,7 +8,7 @@ import os
 import sqlite3
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sa2va_cli.config import Prompt
@@ -16,10 +16,12 @@ from sa2va_cli.jobs.schema import DONE, FAILED, PENDING
 from sa2va_cli.jobs.store import CRASHED, HUNG, INTERRUPTED, JobStore, drop_unfinished
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
+from sa2va_cli.results import Failure
 
 # So often the whole run was killed while the item was in work, and it never got further: then it
 # is taken for the killer, because it may exhaust the machine.
 MAX_INTERRUPTIONS = 5
+KILLER = f"in work each of {MAX_INTERRUPTIONS} times that the run was killed"
 VIDEO_COST = 50  # a byte of video is about so many times the work of a byte of picture
 
 FOUND = """
@@ -41,7 +43,10 @@ UPDATE found SET fate = coalesce((
 ), CASE WHEN found.problem != '' THEN 'problem' ELSE 'new' END)
 """
 RENEWED = "item_id IN (SELECT item_id FROM found WHERE fate IN ('changed', 'again', 'problem'))"
-UNWANTED = f"(state != '{DONE}' AND item_id NOT IN (SELECT item_id FROM found))"
+UNWANTED = f"""(
+    state != '{DONE}' AND item NOT IN (SELECT item FROM checkpoints)
+    AND item_id NOT IN (SELECT item_id FROM found)
+)"""
 TROUBLES = f"""
 SELECT item, sum(outcome IN ('{CRASHED}', '{HUNG}')) AS blamed,
     sum(outcome = '{INTERRUPTED}') AS interrupted
@@ -74,6 +79,7 @@ class Plan:
     done: int
     failed: int  # before; not tried again
     problems: int  # cannot be used at all
+    given_up: tuple[Failure, ...] = ()  # of the failed: just now, for what happened before
 
     @property
     def todo(self) -> int:
@@ -110,8 +116,16 @@ def note_found(store: JobStore, items: Iterable[MediaItem], problems: Iterable[P
 
 def compare(store: JobStore, renewal: Renewal) -> Plan:
     """How things stand, without writing anything to the job's file."""
+    _decide(store, renewal)
+    return _count(store)
+
+
+def _decide(store: JobStore, renewal: Renewal) -> None:
     renew = {"force": renewal.force, "retry_failed": renewal.retry_failed}
     store.connection.execute(FATES, renew)
+
+
+def _count(store: JobStore) -> Plan:
     fates = dict(store.connection.execute("SELECT fate, count(*) FROM found GROUP BY fate"))
     return Plan(
         new=fates.get("new", 0),
@@ -127,11 +141,12 @@ def compare(store: JobStore, renewal: Renewal) -> Plan:
 def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
     """Write the plan down: what is to be done is pending, and no half item is left.
 
-    Results of files that are no longer among the inputs stay.
+    Results of files that are no longer among the inputs stay, those of half a video too.
     """
-    plan = compare(store, renewal)
     with store.writing() as connection:
-        _settle_interrupted(store)
+        _decide(store, renewal)
+        given_up = _settle_interrupted(store)
+        plan = replace(_count(store), given_up=given_up)
         for table in ("checkpoints", "attempts", "failures"):
             connection.execute(
                 f"DELETE FROM {table} WHERE item IN "
@@ -195,14 +210,21 @@ def _insert_found(connection: sqlite3.Connection) -> None:
     )
 
 
-def _settle_interrupted(store: JobStore) -> None:
-    """Attempts that a killed run left open; who is always there when runs die is given up."""
+def _settle_interrupted(store: JobStore) -> tuple[Failure, ...]:
+    """Attempts that a killed run left open; who is always there when runs die is given up.
+
+    In this run it is not tried again, whatever was asked for: that was meant for those before.
+    """
     connection = store.connection
     connection.execute("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (INTERRUPTED,))
     killers = connection.execute(
-        f"SELECT item FROM ({TROUBLES}) JOIN items USING (item) "
-        "WHERE state = ? AND interrupted >= ?",
-        (PENDING, MAX_INTERRUPTIONS),
+        f"SELECT item, item_id, found.path FROM ({TROUBLES}) JOIN items USING (item) "
+        "JOIN found USING (item_id) WHERE fate = 'left' AND interrupted >= ? ORDER BY item_id",
+        (MAX_INTERRUPTIONS,),
     ).fetchall()
-    for (item,) in killers:
-        store.fail(item, f"in work each of {MAX_INTERRUPTIONS} times that the run was killed")
+    given_up = []
+    for item, item_id, path in killers:
+        attempts = store.fail(item, KILLER)
+        connection.execute("UPDATE found SET fate = ? WHERE item_id = ?", (FAILED, item_id))
+        given_up.append(Failure(item_id, os.fsdecode(path), KILLER, attempts))
+    return tuple(given_up)

@@ -169,7 +169,10 @@ class LiveView:
 
 
 class JsonView:
-    """For programs: one JSON object a line, of type status, error or summary."""
+    """For programs: one JSON object a line, of type status, error or summary.
+
+    What ends the run without a summary is a line of type fatal (cli.guard).
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -18,11 +18,12 @@ def stored_settings(store: JobStore) -> Settings | None:
 def check_settings(store: JobStore, settings: Settings, force: bool) -> None:
     """Raises UsageError, naming the differences, if results of other settings are stored.
 
-    With `force`, or as long as nothing is done, the new settings are as good as the old.
+    With `force`, or as long as nothing is done, not even the first windows of a video, the new
+    settings are as good as the old.
     """
     old = stored_settings(store)
     changes = differences(old, settings) if old else []
-    if changes and not force and _any_done(store):
+    if changes and not force and _any_work(store):
         raise UsageError(
             f"{store.job_dir} was made with other settings ({'; '.join(changes)}).",
             hint="give another output folder, or --force to do everything again",
@@ -39,6 +40,9 @@ def adopt_settings(store: JobStore, settings: Settings) -> None:
         store.set_meta(META_NAME, dump_settings(settings))
 
 
-def _any_done(store: JobStore) -> bool:
-    query = "SELECT 1 FROM items WHERE state = ? LIMIT 1"
+def _any_work(store: JobStore) -> bool:
+    query = (
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM items WHERE state = ?) "
+        "OR EXISTS (SELECT 1 FROM checkpoints)"
+    )
     return store.connection.execute(query, (DONE,)).fetchone() is not None

@@ -48,10 +48,15 @@ def job_folders(folder: Path) -> list[Path]:
     """The folder itself if it holds a store, else its shards. Raises JobError if there is none."""
     if store_path(folder).is_file():
         return [folder]
-    shards = sorted(path.parent for path in folder.glob(f"shard-*/{store_path(Path()).name}"))
+    shards = shard_folders(folder)
     if not shards:
         raise JobError(f"{folder} holds no job.", hint="give the folder that annotate wrote")
     return shards
+
+
+def shard_folders(folder: Path) -> list[Path]:
+    """The jobs in it that --shard made."""
+    return sorted(path.parent for path in folder.glob(f"shard-*/{store_path(Path()).name}"))
 
 
 def job_status(job_dir: Path) -> JobStatus:

@@ -32,7 +32,7 @@ CRASHED, HUNG, RELEASED, INTERRUPTED = "crashed", "hung", "released", "interrupt
 
 
 class JobStore:
-    """Open for writing. All methods raise JobError when the disk is full or fails."""
+    """Open for writing. What writes raises JobError when the disk is full or fails."""
 
     def __init__(
         self, job_dir: Path, connection: sqlite3.Connection, guard: Callable[[], None]
@@ -87,7 +87,8 @@ class JobStore:
             connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def begin(self, item: int, device: str) -> None:
-        """An attempt starts. Left open when this process is killed: `interruptions` counts it."""
+        """An attempt starts. One that a kill of this process leaves open is INTERRUPTED: the next
+        run's plan says so, and counts them."""
         with self.writing() as connection:
             connection.execute(
                 "INSERT INTO attempts (item, attempt, device, started) SELECT ?, "
@@ -185,7 +186,8 @@ class JobStore:
 
     def drop_rows(self, item: int) -> None:
         """What is stored of an item that is not done, but for that before its checkpoint."""
-        drop_unfinished(self.connection, "item = ?", (item,))
+        with self.writing() as connection:
+            drop_unfinished(connection, "item = ?", (item,))
 
 
 def drop_unfinished(connection: sqlite3.Connection, which: str, values: Sequence[object]) -> None:

@@ -10,16 +10,16 @@ import queue
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 
 from sa2va_cli.errors import Sa2vaError
-from sa2va_cli.jobs.annotate import ItemAnnotator, Send
+from sa2va_cli.jobs.annotate import EncodingStoppedError, ItemAnnotator
 from sa2va_cli.jobs.annotator import Annotator, Loader
+from sa2va_cli.jobs.last_words import LastWords, one_line_of
 from sa2va_cli.jobs.lifeline import ignore_terminal, leave_with_parent, tie_to_parent
 from sa2va_cli.jobs.messages import (
     Begun,
@@ -28,6 +28,7 @@ from sa2va_cli.jobs.messages import (
     Failed,
     FromWorker,
     Ready,
+    Send,
     WorkItem,
 )
 from sa2va_cli.jobs.opened import (
@@ -72,7 +73,7 @@ def worker_main(spec: WorkerSpec, connection: Connection) -> None:
 
 def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
     """Load the model, then do all items. Also runs in a thread of the parent (runners.local)."""
-    with LastWords(send) as words:
+    with LastWords(send) as words, suppress(EncodingStoppedError):
         annotator = _load(spec, send)
         if annotator is None:
             return
@@ -133,26 +134,6 @@ def _load(spec: WorkerSpec, send: Send) -> Annotator | None:
     return annotator
 
 
-class LastWords:
-    """Tells the supervisor which error ends this worker, and over which item."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.item: int | None = None
-
-    def __enter__(self) -> "LastWords":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._send(Crashed(self.item, _reason(error)))
-
-
 class PipeEnd:
     """The worker's end of its pipe, for several threads. Without a parent, the process ends."""
 
@@ -185,14 +166,8 @@ def _received(connection: Connection) -> Iterator[WorkItem]:
 
 def _crash(send: Send, error: BaseException | None) -> None:
     """An error in a thread: the worker cannot go on, and nobody else would notice."""
-    send(Crashed(None, _reason(error) if error else "a thread ended"))
+    send(Crashed(None, one_line_of(error) if error else "a thread ended"))
     os._exit(1)
-
-
-def _reason(error: BaseException) -> str:
-    """One line for people; the whole story goes to the worker's log."""
-    traceback.print_exception(error, file=sys.stderr)
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _print_into(log_path: Path) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from sa2va_cli.jobs.plan import Queue
 from sa2va_cli.runners.slot import Slot
 
-ITEMS_A_WORKER = 2  # one that the model is on, one that is being opened meanwhile
-
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -20,9 +18,9 @@ class Suspect:
 
 
 class Dispatcher:
-    """What is still to be given out."""
+    """What is still to be given out; a worker has up to `items_a_worker` at a time."""
 
-    def __init__(self, queue: Queue, items_a_worker: int = ITEMS_A_WORKER) -> None:
+    def __init__(self, queue: Queue, items_a_worker: int) -> None:
         self._items_a_worker = items_a_worker
         self._fresh = queue.fresh
         self._next = 0

@@ -81,26 +81,30 @@ def look_ahead(prepared: Prepared) -> Plan:
         store.close()
 
 
-def run(prepared: Prepared, view: View, stop: StopSignals, on_done: OnDone = ignore) -> RunState:
+def run(
+    prepared: Prepared, lock: JobLock, view: View, stop: StopSignals, on_done: OnDone = ignore
+) -> RunState:
     """Do what is to be done. `stop` tells whether it came to an end.
 
-    Raises JobLockedError, UsageError for other settings than before, JobError.
+    `lock` is held on the job folder, until the last file is written that is made of the results.
+    Raises JobLockedError when it is lost, UsageError for other settings than before, JobError.
     """
-    with JobLock(prepared.job_dir) as lock:
-        store = JobStore.open(prepared.job_dir, lock.check)
-        try:
-            check_settings(store, prepared.settings, prepared.config.force)
-            adopt_settings(store, prepared.settings)
-            store.commit()
-            note_found(store, prepared.found.items, prepared.found.problems)
-            plan, todo = apply(store, prepared.renewal)
-            prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
-            state = RunState(plan.total, plan.done, plan.failed + plan.problems)
-            view.say(_beginning(plan, prepared))
-            Supervisor(_crew(prepared), store, view, state).run(todo, stop, on_done)
-            return state
-        finally:
-            store.close()
+    store = JobStore.open(prepared.job_dir, lock.check)
+    try:
+        check_settings(store, prepared.settings, prepared.config.force)
+        adopt_settings(store, prepared.settings)
+        store.commit()
+        note_found(store, prepared.found.items, prepared.found.problems)
+        plan, todo = apply(store, prepared.renewal)
+        prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
+        state = RunState(plan.total, plan.done, plan.failed + plan.problems)
+        view.say(_beginning(plan, prepared))
+        for failure in plan.given_up:
+            view.item_failed(failure)
+        Supervisor(_crew(prepared), todo, store, view, state).run(stop, on_done)
+        return state
+    finally:
+        store.close()
 
 
 def _beginning(plan: Plan, prepared: Prepared) -> str:

@@ -45,13 +45,15 @@ OfItem = Begun | Thinking | Masks | Reached | Restarted | Finished | Failed
 class Supervisor:
     """One run of a job: from the first worker's start to the last one's end."""
 
-    def __init__(self, crew: CrewPlan, store: JobStore, view: View, state: RunState) -> None:
+    def __init__(
+        self, crew: CrewPlan, todo: Queue, store: JobStore, view: View, state: RunState
+    ) -> None:
         self._crew = Crew(crew)
+        # As many as the model is on at a time, and one that is being opened meanwhile.
+        self._dispatcher = Dispatcher(todo, crew.batch_size + 1)
         self._store = store
         self._view = view
         self._state = state
-        self._ahead = crew.batch_size + 1  # those that the model is on, and one being opened
-        self._dispatcher = Dispatcher(Queue((), ()), self._ahead)
         self._stopping = False
         self._last_trouble = ""  # why a worker went, for when none is left
         self._refused = ""  # what is wrong with the model itself: no worker could load it
@@ -59,13 +61,12 @@ class Supervisor:
         self._done_now: list[int] = []  # since the last commit
         self._failed_now: list[Failure] = []
 
-    def run(self, todo: Queue, stop: StopSignals, on_done: OnDone) -> None:
+    def run(self, stop: StopSignals, on_done: OnDone) -> None:
         """Returns when every item is done or given up, or when a signal asked to leave.
 
         `on_done` is told the number of each item that is safely stored.
         Raises JobError when no worker is left that could go on, or the store cannot be written.
         """
-        self._dispatcher = Dispatcher(todo, self._ahead)
         self._on_done = on_done
         try:
             with stop.gracefully():
@@ -146,6 +147,8 @@ class Supervisor:
             self._refused = message.reason if message.final else self._refused
         elif isinstance(message, Crashed):
             slot.last_words = message
+            if slot.handle:  # a thread of it may wait for the next item
+                slot.handle.kill()
         elif isinstance(message, Gone):
             self._replace(slot)
         elif message.item in slot.in_work:

@@ -9,9 +9,22 @@ import time
 
 import pytest
 
+from sa2va_cli.cli.annotate_job import annotate_job
+from sa2va_cli.cli.services import Services
+from sa2va_cli.errors import JobLockedError
+from sa2va_cli.exporters import EXPORTERS, Exported
 from sa2va_cli.jobs.lock import JobLock
-from tests.jobs.runs import command, done_items, results, sa2va, start, wait_for, workers_of
-from tests.jobs.tiny import write_pictures, write_poison
+from tests.jobs.runs import (
+    command,
+    done_items,
+    job,
+    results,
+    sa2va,
+    start,
+    wait_for,
+    workers_of,
+)
+from tests.jobs.tiny import TinySource, write_pictures, write_poison
 
 
 @pytest.fixture
@@ -75,6 +88,25 @@ def test_exit_code_11_when_another_run_holds_the_folder(tmp_path, pictures):
         run = annotate(tmp_path)
     assert run.returncode == 11
     assert f"in use by process {os.getpid()}" in run.stderr
+
+
+def test_the_folder_is_held_until_the_last_file_is_written(tmp_path, pictures, monkeypatch):
+    """Else a second run would find nothing to do, and write the same files at the same time."""
+
+    class Onlooker:
+        def __init__(self, options):
+            pass
+
+        def export(self, results, out_dir):
+            with pytest.raises(JobLockedError):
+                JobLock(out_dir).__enter__()
+            return Exported(out_dir, 1, "looks")
+
+    monkeypatch.setitem(EXPORTERS, "onlooker", Onlooker)
+    config = job(tmp_path, devices="cpu", runner="local", formats=("onlooker",), quiet=True)
+    assert annotate_job(config, Services(source_of=lambda config: TinySource())) == 0
+    with JobLock(tmp_path / "out"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -226,6 +258,23 @@ def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     assert {event["type"] for event in events} == {"status", "error", "summary"}
     assert events[-1]["type"] == "summary"
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (4, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["-p", "x", "--devices", "gpu"], 2),
+        (["-p", "x", "--prompts", "gone.txt"], 2),
+        (["-p", "x", "-d", "cpu"], 11),
+        ([], 2),
+    ],
+)
+def test_what_ends_a_run_is_json_in_a_json_log_too(tmp_path, pictures, options, code):
+    with JobLock(tmp_path / "out"):
+        run = sa2va("annotate", tmp_path / "in", "-o", tmp_path / "out", *options, "--json-log")
+    (event,) = map(json.loads, run.stderr.splitlines())
+    assert (event["type"], event["exit_code"], run.returncode) == ("fatal", code, code)
+    assert event["message"] and "hint" in event and "Hint" not in event["message"]
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):

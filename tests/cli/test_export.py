@@ -1,6 +1,7 @@
 """`sa2va export` as people run it: a process, a store, files."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 
 from sa2va_cli.cli.app import app
 from sa2va_cli.exporters import EXPORTERS
+from sa2va_cli.exporters.files import sole_writer
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.masks import encode_rle
 from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord
@@ -77,6 +80,26 @@ def test_what_cannot_be_used_is_a_usage_error_and_writes_nothing(job_dir, argume
     assert done.returncode == 2
     assert words in done.stderr and "Hint:" in done.stderr
     assert sorted(job_dir.iterdir()) == before
+
+
+def test_export_does_not_write_where_a_run_will_but_may_read(job_dir, tmp_path):
+    with JobLock(job_dir):
+        into_the_job = sa2va("export", job_dir)
+        elsewhere = sa2va("export", job_dir, "-f", "coco", "-o", tmp_path / "elsewhere")
+    assert into_the_job.returncode == 11
+    assert f"in use by process {os.getpid()}" in into_the_job.stderr
+    assert not (job_dir / "annotations.json").exists()
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["annotations.json"]
+
+
+def test_two_exports_do_not_write_into_one_folder(job_dir, tmp_path):
+    with sole_writer(tmp_path):
+        run = sa2va("export", job_dir, "-o", tmp_path)
+    assert run.returncode == 11
+    assert "Another export is writing into" in run.stderr
+    assert not (tmp_path / "annotations.json").exists()
+    assert sa2va("export", job_dir, "-o", tmp_path).returncode == 0
 
 
 def test_a_folder_that_is_no_job_is_an_error(tmp_path):

@@ -56,12 +56,14 @@ def test_category_ids_follow_the_prompts_and_not_the_items(make):
     ]
 
 
-def test_phrases_of_a_caption_are_categories_of_their_own(make):
+def test_phrases_of_a_caption_share_the_category_of_the_request(make):
     item, masks = make.image_results()[1]
-    caption = make.answer(0, "caption", "")
-    phrase = make.found(1, 0, "a cat", "a cat")
-    results = make.results([(replace(item, answers=(caption,), objects=(phrase,)), masks)])
-    assert [category.name for category in Categories(results)] == ["a cat"]
+    caption = make.answer(0, "caption", "Please describe it.")
+    phrases = tuple(make.found(idx, 0, "caption", text) for idx, text in ((1, "a cat"), (2, "a")))
+    results = make.results([(replace(item, answers=(caption,), objects=phrases), masks)])
+    assert [(c.name, c.prompts) for c in Categories(results)] == [
+        ("caption", ("Please describe it.",))
+    ]
 
 
 def test_formats_are_named_once_and_checked_before_anything_is_written(photos, tmp_path):

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from sa2va_cli.exporters.polygons import coco_polygons, fill_polygons, mask_polygons
+from sa2va_cli.exporters.polygons import (
+    coco_polygons,
+    fill_polygons,
+    joined_polygon,
+    mask_polygons,
+)
 from sa2va_cli.masks import encode_rle, mask_iou
 
 
@@ -51,6 +56,14 @@ def test_masks_with_holes_and_parts_come_back(seed):
 def test_noise_comes_back():
     mask = np.random.default_rng(0).random((60, 80)) > 0.5
     assert mask_iou(fill_polygons(mask_polygons(encode_rle(mask)), *mask.shape), mask) >= 0.98
+
+
+def test_one_polygon_of_noise_is_quickly_made_and_covers_it():
+    mask = np.random.default_rng(0).random((300, 300)) < 0.1
+    joined = joined_polygon(encode_rle(mask))
+    assert len(joined) < 4 * 4 * mask.sum()  # comparing all points with all would take minutes
+    filled = fill_polygons([joined], *mask.shape)
+    assert mask_iou(filled, mask) > 0.9
 
 
 def test_polygons_of_a_ring_are_simple_and_have_its_area():

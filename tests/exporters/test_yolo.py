@@ -30,6 +30,19 @@ def test_same_names_with_other_suffixes_get_files_of_their_own(photos, tmp_path)
     assert pictures == ["a%2Ejpg.jpg", "a%2Epng.png"]
 
 
+def test_a_second_picture_of_a_name_leaves_no_outdated_labels(photos, make, tmp_path):
+    items = {item.item_id: (item, masks) for item, masks in photos.results}
+    alone = make.results([items["a.jpg"]])
+    for results in (alone, photos):
+        export_results(results, ["yolo", "labelme"], tmp_path)
+    names = sorted(path.name for path in (tmp_path / "yolo").rglob("a*") if "b" not in path.parts)
+    assert names == ["a%2Ejpg.jpg", "a%2Ejpg.txt", "a%2Epng.png", "a%2Epng.txt"]
+    assert sorted(path.name for path in (tmp_path / "labelme").glob("a*")) == [
+        "a%2Ejpg.json",
+        "a%2Epng.json",
+    ]
+
+
 def test_readers_find_the_labels_of_pictures_in_folders_named_images(photos, make, tmp_path):
     ids = ("images/a.jpg", "data/images/train/b.jpg", "imagesets/labels/c.d.jpg")
     ((item, masks),) = [one for one in photos.results if one[0].item_id == "a.jpg"]

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from sa2va_cli.config import JobConfig, Prompt
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.progress import QuietView
 from sa2va_cli.jobs.reader import StoreReader
 from sa2va_cli.jobs.stop import StopSignals
@@ -28,7 +29,9 @@ def job(folder: Path, **options: Any) -> JobConfig:
 
 
 def run_job(config: JobConfig, source: TinySource | None = None) -> RunState:
-    return run(prepare(config, source or TinySource()), QuietView(io.StringIO()), StopSignals())
+    prepared = prepare(config, source or TinySource())
+    with JobLock(prepared.job_dir) as lock:
+        return run(prepared, lock, QuietView(io.StringIO()), StopSignals())
 
 
 def results(job_dir: Path) -> list[Any]:

@@ -92,6 +92,12 @@ def test_a_job_is_not_merged_into_itself(shards, tmp_path):
         merge_jobs([tmp_path / "whole"], tmp_path / "whole")
 
 
+def test_the_whole_does_not_go_where_the_parts_are(shards, tmp_path):
+    with pytest.raises(UsageError, match="holds parts of a job"):
+        merge_jobs([tmp_path / "fleet"], tmp_path / "fleet")
+    assert len(job_folders(tmp_path / "fleet")) == 2
+
+
 def test_the_command_exports_the_whole(shards, tmp_path):
     run = sa2va("merge", tmp_path / "fleet", "-o", tmp_path / "all")
     assert run.returncode == 0, run.stderr

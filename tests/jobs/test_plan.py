@@ -1,8 +1,11 @@
+import io
 from dataclasses import replace
 
 import pytest
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.jobs.lock import JobLock
+from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.plan import (
     INTERRUPTED,
     MAX_INTERRUPTIONS,
@@ -13,11 +16,16 @@ from sa2va_cli.jobs.plan import (
     load_item,
     note_found,
 )
+from sa2va_cli.jobs.progress import QuietView
 from sa2va_cli.jobs.reader import StoreReader
+from sa2va_cli.jobs.stop import StopSignals
 from sa2va_cli.jobs.store import CRASHED, JobStore
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
-from sa2va_cli.results import ItemResult
+from sa2va_cli.results import ItemResult, MaskRecord
+from sa2va_cli.runners.job import prepare, run
+from tests.jobs.runs import job
+from tests.jobs.tiny import TinySource, write_pictures
 
 A = MediaItem("a.png", "/in/a.png", "image", 100, 1)
 B = MediaItem("b.png", "/in/b.png", "image", 300, 2)
@@ -106,6 +114,23 @@ def test_results_of_files_that_are_gone_stay(store, tmp_path):
     assert plan(store, [B])[0] == {"new": 1}, "b was never done, and was forgotten"
 
 
+def test_half_a_video_waits_until_it_is_named_again(store):
+    plan(store, [A, C])
+    number = number_of(store, "c.mp4")
+    store.begin(number, "cpu")
+    store.add_masks(
+        number, [MaskRecord(n, 1, {"size": [4, 6], "counts": "07A1"}, 1, 1) for n in (0, 9)]
+    )
+    store.reach(number, Checkpoint(5, "[]", b"state"))
+    store.commit()
+    assert plan(store, [A]) == ({"left": 1}, ["a.png"])
+    assert plan(store, [C]) == ({"left": 1}, ["c.mp4"])
+    assert store.checkpoint(number) == Checkpoint(5, "[]", b"state")
+    assert store.connection.execute("SELECT frame_idx FROM masks").fetchall() == [(0,)]
+    assert plan(store, [replace(C, size=51)]) == ({"changed": 1}, ["c.mp4"])
+    assert store.connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
+
+
 def test_failed_items_are_tried_again_only_when_asked(store):
     plan(store, [A])
     store.fail(number_of(store, "a.png"), "broken")
@@ -151,10 +176,31 @@ def test_items_in_work_when_the_run_was_killed_come_later_and_are_given_up_in_th
     for _ in range(MAX_INTERRUPTIONS):
         store.begin(number_of(store, "b.png"), "cpu")
         store.commit()
-        _, todo = plan(store, [A, B])
+        counts, todo = plan(store, [A, B], retry_failed=True)
     assert todo == ["a.png"]
+    (failure,) = counts.pop("given_up")
+    assert (failure.item_id, failure.path) == ("b.png", "/in/b.png")
+    assert counts == {"left": 1, "failed": 1}
     query = "SELECT DISTINCT outcome FROM attempts"
     assert store.connection.execute(query).fetchall() == [(INTERRUPTED,)]
+    assert plan(store, [A, B])[0] == {"left": 1, "failed": 1}
+    assert plan(store, [A, B], retry_failed=True)[0] == {"left": 1, "again": 1}
+
+
+def test_the_run_that_gives_an_item_up_says_so(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    prepared = prepare(job(tmp_path, devices="cpu", runner="local"), TinySource())
+    store = JobStore.open(prepared.job_dir)
+    for _ in range(MAX_INTERRUPTIONS):  # as runs that were killed leave it
+        plan(store, prepared.found.items)
+        store.begin(1, "cpu")
+        store.commit()
+    store.close()
+    told = io.StringIO()
+    with JobLock(prepared.job_dir) as lock:
+        state = run(prepared, lock, QuietView(told), StopSignals())
+    assert (state.done, state.all_failed, state.left) == (1, 1, 0)
+    assert told.getvalue() == "failed: 00000.png: in work each of 5 times that the run was killed\n"
 
 
 def test_one_interruption_only_changes_the_order(store):

@@ -6,6 +6,11 @@ from PIL import Image
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.fingerprint import differences, dump_settings, job_settings
+from sa2va_cli.jobs.messages import Checkpoint
+from sa2va_cli.jobs.plan import Renewal, apply, note_found
+from sa2va_cli.jobs.settings import adopt_settings, check_settings
+from sa2va_cli.jobs.store import JobStore
+from sa2va_cli.runners.job import prepare
 from tests.jobs.runs import PROMPTS, job, results, run_job
 from tests.jobs.tiny import TinySource, write_pictures
 
@@ -48,6 +53,25 @@ def test_settings_may_change_while_nothing_is_done(tmp_path):
     config = job(tmp_path, devices="cpu", runner="local")
     assert run_job(config).failed == 1
     assert run_job(replace(config, prompts=PROMPTS[:1])).failed == 1
+
+
+def test_the_first_windows_of_a_video_are_not_given_up_for_a_slip(tmp_path):
+    write_pictures(tmp_path / "clip", 4)
+    clip = job(tmp_path, inputs=(str(tmp_path / "clip"),), frames_as_video=True, window=2)
+    prepared = prepare(clip, TinySource())
+    store = JobStore.open(prepared.job_dir)
+    adopt_settings(store, prepared.settings)
+    store.commit()
+    note_found(store, prepared.found.items, [])
+    apply(store, Renewal())
+    store.begin(1, "cpu")
+    store.reach(1, Checkpoint(2, "[]", b"1"))  # and killed in the second window
+    store.commit()
+    other = prepared.settings | {"every": 2}
+    with pytest.raises(UsageError, match=r"other settings \(every: .* -> 2\)"):
+        check_settings(store, other, force=False)
+    check_settings(store, other, force=True)
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,27 @@ def test_nothing_is_committed_once_the_folder_is_somebody_elses(tmp_path):
     with pytest.raises(JobError, match="taken over"):
         store.commit()
     store.close()
+
+
+def test_dropping_rows_is_part_of_the_transaction_and_asks_the_guard(tmp_path):
+    def guard():
+        if lost:
+            raise JobError("taken over")
+
+    lost = []
+    store = JobStore.open(tmp_path, guard)
+    note_found(store, [media("a")], [])
+    apply(store, Renewal())
+    store.add_masks(1, [mask(0)])
+    store.commit()
+    lost.append(True)
+    store.drop_rows(1)
+    with pytest.raises(JobError, match="taken over"):
+        store.commit()
+    store.close()
+    store = JobStore.open(tmp_path)
+    assert store.connection.execute("SELECT count(*) FROM masks").fetchone() == (1,)
+    store.connection.execute("PRAGMA query_only = ON")  # as a disk that takes no more
+    with pytest.raises(JobError, match="Cannot write to"):
+        store.drop_rows(1)
+    store.close()

@@ -29,7 +29,13 @@ from sa2va_cli.results import (
     WindowLook,
 )
 
-POISON = {"die": 201, "hang": 202, "oom": 203, "bug": 204}  # colour of the first pixel
+POISON = {
+    "die": 201,
+    "hang": 202,
+    "oom": 203,
+    "bug": 204,
+    "encode": 205,
+}  # colour of the first pixel
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ def write_pictures(folder: Path, count: int, size: int = 16) -> list[Path]:
     return paths
 
 
-def write_poison(path: Path, kind: str) -> Path:
-    pixels = np.zeros((8, 8, 3), np.uint8)
+def write_poison(path: Path, kind: str, size: tuple[int, int] = (8, 8)) -> Path:
+    pixels = np.zeros((*size, 3), np.uint8)
     pixels[0, 0] = POISON[kind]
     Image.fromarray(pixels).save(path)
     return path
@@ -141,7 +147,9 @@ def _answer(question: Question) -> Answer:
 def _masks(frame_idx: int, image: np.ndarray, questions: Sequence[Question]) -> FrameMasks:
     thresholds = [zlib.crc32(question.text.encode()) % 150 for question in questions]
     masks = np.stack([image[..., 0] > threshold for threshold in thresholds])
-    scores = masks.mean((1, 2), dtype=np.float32)
+    if image[0, 0, 0] == POISON["encode"]:
+        masks = masks[..., 0]  # goes wrong behind the model
+    scores = masks.mean(tuple(range(1, masks.ndim)), dtype=np.float32)
     return FrameMasks(frame_idx, masks, scores, scores)
 
 

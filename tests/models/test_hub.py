@@ -172,7 +172,7 @@ def test_a_download_that_breaks_off_is_told(golden_checkpoint, tmp_path):
 
     with serve(BreaksOff) as endpoint:
         code = (
-            "from sa2va_cli.cli.app import run_guarded\n"
+            "from sa2va_cli.cli.guard import run_guarded\n"
             "from sa2va_cli.models.sa2va.hub import locate\n"
             f"run_guarded(lambda: locate({REPO!r}, None, local_files_only=False))"
         )

@@ -17,7 +17,7 @@ def give(dispatcher: Dispatcher, to: Slot, slots: list[Slot]) -> int | None:
 
 def test_a_worker_opens_one_item_ahead_but_not_near_the_end():
     a, b = slots = [slot("cuda:0"), slot("cuda:1")]
-    dispatcher = Dispatcher(Queue([1, 2, 3, 4, 5], ()))
+    dispatcher = Dispatcher(Queue([1, 2, 3, 4, 5], ()), 2)
     assert [give(dispatcher, a, slots) for _ in range(3)] == [1, 2, None]
     assert [give(dispatcher, b, slots) for _ in range(2)] == [3, None]
     assert len(dispatcher) == 2
@@ -25,7 +25,7 @@ def test_a_worker_opens_one_item_ahead_but_not_near_the_end():
 
 def test_a_suspect_comes_last_alone_and_elsewhere():
     a, b = slots = [slot("cuda:0"), slot("cuda:1")]
-    dispatcher = Dispatcher(Queue([1], ()))
+    dispatcher = Dispatcher(Queue([1], ()), 2)
     dispatcher.suspect(7, "cuda:0")
     assert give(dispatcher, b, slots) == 1
     assert give(dispatcher, a, slots) is None, "the worker died there"
@@ -39,7 +39,7 @@ def test_a_suspect_comes_last_alone_and_elsewhere():
 
 def test_where_there_is_no_elsewhere_a_suspect_is_tried_in_the_same_place():
     only = slot("cpu")
-    dispatcher = Dispatcher(Queue([], [3]))
+    dispatcher = Dispatcher(Queue([], [3]), 2)
     dispatcher.suspect(4, "cpu")
     assert give(dispatcher, only, [only]) == 3
     only.forget(3)
@@ -48,7 +48,7 @@ def test_where_there_is_no_elsewhere_a_suspect_is_tried_in_the_same_place():
 
 def test_what_a_dead_worker_had_not_begun_comes_first():
     only = slot("cpu")
-    dispatcher = Dispatcher(Queue([1, 2, 3], ()))
+    dispatcher = Dispatcher(Queue([1, 2, 3], ()), 2)
     assert give(dispatcher, only, [only]) == 1
     only.forget(1)
     dispatcher.give_back(1)

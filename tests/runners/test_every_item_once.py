@@ -78,6 +78,26 @@ def test_an_error_of_the_model_is_the_reason_that_people_read(tmp_path):
     assert "Traceback" in logs
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("kind", ["bug", "encode"])
+def test_an_error_before_or_behind_the_model_fails_its_item_only(tmp_path, runner, kind):
+    write_pictures(tmp_path / "in", 5)
+    write_poison(tmp_path / f"in/{kind}.png", kind)
+    state = run_job(job(tmp_path, devices="cpu", runner=runner))
+    assert (state.done, state.failed, state.left) == (5, 1, 0)
+    failure = results(tmp_path / "out")[-1]
+    assert (failure.item_id, failure.attempts) == (f"{kind}.png", 2)
+    assert "Error: " in failure.reason
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_video_of_which_a_frame_cannot_be_encoded_is_not_done(tmp_path, runner):
+    frames = write_pictures(tmp_path / "in/clip", 40)
+    write_poison(frames[10], "encode", size=(16, 20))
+    state = run_job(job(tmp_path, devices="cpu", runner=runner, frames_as_video=True))
+    assert (state.done, state.failed) == (0, 1)
+
+
 def test_a_broken_file_fails_and_the_others_are_done(tmp_path):
     write_pictures(tmp_path / "in", 2)
     (tmp_path / "in/bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.plan import Renewal, apply, note_found
 from sa2va_cli.jobs.progress import QuietView
 from sa2va_cli.jobs.stop import StopSignals
@@ -57,7 +58,8 @@ def test_the_parent_stays_flat_and_quick_over_20000_items(tmp_path, capsys):
     started = time.monotonic()
     with MemoryLog() as memory:
         prepared = prepare(job(tmp_path), TinySource())
-        state = run(prepared, QuietView(io.StringIO()), StopSignals())
+        with JobLock(prepared.job_dir) as lock:
+            state = run(prepared, lock, QuietView(io.StringIO()), StopSignals())
     milliseconds = (time.process_time() - processor) / count * 1000
     spread = max(memory.megabytes) - min(memory.megabytes)
     with capsys.disabled():
