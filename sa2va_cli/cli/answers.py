@@ -11,7 +11,7 @@ from sa2va_cli.exporters.names import item_file, item_folder
 from sa2va_cli.exporters.one_item import OneItem
 from sa2va_cli.results import Answer, MaskRecord
 
-OPTIONS = ExportOptions()
+OPTIONS = ExportOptions(adds=True)  # one answer after the other, into one folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class ExportOptions:
     min_score: float = 0.0  # masks under it count as "not there"
     min_presence: float = 0.0  # objects of answers under it count as "not there"
     workers: int = 0  # threads that encode pictures; 0: one for each processor
+    adds: bool = False  # to other results in the folder: what is not of these ones stays
 
     def __post_init__(self) -> None:
         if self.coco_segmentation not in ("rle", "polygon"):

@@ -1,12 +1,16 @@
 """Writing output files: whole or not at all, and only inside the output folder."""
 
 import fcntl
-import glob
+import hashlib
 import os
+import unicodedata
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from sa2va_cli.errors import JobError, JobLockedError
 
@@ -19,46 +23,31 @@ class OutputFolder:
             root.mkdir(parents=True, exist_ok=True)
             self.root = root.resolve(strict=True)
         except OSError as error:
-            raise _cannot_write(root, error) from error
+            raise cannot_write(root, error) from error
         self._known: set[Path] = set()  # folders that were made and checked, for speed
+        self._named = array("Q")  # eight bytes for each file: there may be millions
 
     def path(self, *segments: str) -> Path:
         """Path of a file below the root; its folders are made. Raises JobError on a way out."""
         path = self.root.joinpath(*segments)
         if path.parent not in self._known:
             self._make_folder(path.parent)
+        self._named.append(_digest(path))
         return path
 
     def folder(self, *segments: str) -> Path:
         return self.path(*segments, "_").parent
 
-    def remove_stale(self, segments: tuple[str, ...], pattern: str, keep: set[str]) -> None:
-        """Remove what an earlier export left in an item's folder: files that are no more.
-
-        `keep` holds paths relative to the folder, with "/". Links to folders are not followed,
-        and names that begin with a dot are being written.
-        """
-        folder = self.root.joinpath(*segments)
-        if not folder.is_dir() or not folder.resolve().is_relative_to(self.root):
-            return
-        try:
-            for path in sorted(folder.glob(pattern)):
-                if path.relative_to(folder).as_posix() not in keep and path.name[0] != ".":
-                    _remove_file(path, folder)
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
-
-    def remove_outdated(self, *segments: str) -> None:
-        """Remove one file of an earlier export, if it is there."""
-        *folders, name = segments
-        self.remove_stale(tuple(folders), glob.escape(name), keep=set())
+    def written(self) -> "Written":
+        """The files that `path` has named so far."""
+        return Written(self._named)
 
     def _make_folder(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             resolved = folder.resolve(strict=True)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
         if not resolved.is_relative_to(self.root):
             raise JobError(
                 f"{folder} leads out of the output folder, to {resolved}.",
@@ -67,6 +56,25 @@ class OutputFolder:
         if len(self._known) >= 10_000:  # one folder an item: do not keep them all
             self._known.clear()
         self._known.add(folder)
+
+
+class Written:
+    """The files that an export has named, as digests: `path in written`."""
+
+    def __init__(self, digests: "array[int]") -> None:
+        self._digests = np.unique(np.array(digests, dtype=np.uint64))
+
+    def __contains__(self, path: Path) -> bool:
+        digest = np.uint64(_digest(path))
+        place = int(np.searchsorted(self._digests, digest))
+        return place < len(self._digests) and bool(self._digests[place] == digest)
+
+
+def _digest(path: Path) -> int:
+    """The same for names that some disk takes for one: of other case, or otherwise composed."""
+    name = unicodedata.normalize("NFC", str(path)).casefold()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 @contextmanager
@@ -79,7 +87,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     try:
         claim = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     try:
         with suppress(OSError):
             _claim(claim, folder)
@@ -114,7 +122,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)  # what is complete has its own name by now
 
@@ -130,7 +138,7 @@ def _open(path: Path, wanted: Path) -> BinaryIO:
     try:
         return os.fdopen(os.open(path, flags, 0o666), "w+b")
     except OSError as error:
-        raise _cannot_write(wanted, error) from error
+        raise cannot_write(wanted, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -138,17 +146,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _remove_file(path: Path, folder: Path) -> None:
-    """And the folder that it was in, when it was the last one there."""
-    if path.parent != folder and path.parent.is_symlink():
-        return
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-        if path.parent != folder and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-
-
-def _cannot_write(path: Path, error: OSError) -> JobError:
+def cannot_write(path: Path, error: OSError) -> JobError:
+    """What to raise when the disk refuses."""
     return JobError(
         f"Cannot write {path}: {error.strerror or error}.",
         hint="is the disk full, or the folder write-protected? The same command starts again",

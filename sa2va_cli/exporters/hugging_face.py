@@ -21,6 +21,7 @@ from sa2va_cli.exporters.images import (
     missing_note,
     without_videos,
 )
+from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.names import item_folder
 from sa2va_cli.exporters.numbers import dump_json, score_json
 from sa2va_cli.exporters.png import mask_png
@@ -30,6 +31,7 @@ from sa2va_cli.results import ItemResult, ResultReader
 if TYPE_CHECKING:
     import pyarrow
 
+PICTURES = Kind(("imagefolder", "train"), ".+", links=True)
 METADATA = "metadata.jsonl"  # the name that datasets looks for
 ROWS = 64  # in one row group, and in memory
 # Words in folders' names that datasets makes splits of: SPLIT_KEYWORDS and NON_WORDS_CHARS in
@@ -66,7 +68,8 @@ class ImagefolderExporter:
                 row = {"file_name": "/".join(name)} | _row(item, results, categories)
                 file.write(dump_json(row).encode("ascii") + b"\n")
                 count += 1
-        exported = Exported(folder.folder("imagefolder"), count, "rows", missing_note(missing))
+        notes = missing_note(missing) + remove_leftovers(folder, self._options, PICTURES)
+        exported = Exported(folder.folder("imagefolder"), count, "rows", notes)
         return without_videos(results, exported)
 
 

@@ -94,18 +94,10 @@ class LabelNames:
     def of(self, item_id: str) -> tuple[str, ...]:
         """Segments of the label file's path, without a suffix."""
         stem = _stem(item_id)
-        if self._is_shared(stem):
+        if _digest(stem) in self._shared:
             suffix = suffix_of(item_id) or "."
             stem = (*stem[:-1], stem[-1] + suffix.replace(".", "%2E"))
         return self._folders.of(stem)
-
-    def outdated(self, item_id: str) -> tuple[str, ...] | None:
-        """What `of` was before a second picture of that name came, if one did."""
-        stem = _stem(item_id)
-        return self._folders.of(stem) if self._is_shared(stem) else None
-
-    def _is_shared(self, stem: tuple[str, ...]) -> bool:
-        return _digest(stem) in self._shared
 
 
 def _stem(item_id: str) -> tuple[str, ...]:

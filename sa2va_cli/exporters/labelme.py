@@ -14,9 +14,13 @@ from sa2va_cli.exporters.images import (
     images_of,
     without_videos,
 )
+from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.numbers import dump_json, score_json
 from sa2va_cli.exporters.polygons import mask_polygons
 from sa2va_cli.results import ItemResult, ResultReader
+
+# As we write it; what labelme itself has saved has other spaces, and is somebody's work.
+LABEL_FILES = Kind(("labelme",), r".+\.json", head=rb'\{"version":"5\.5\.0","flags":\{\},"shapes":')
 
 
 class LabelmeExporter:
@@ -32,13 +36,13 @@ class LabelmeExporter:
         count = 0
         for item in images_of(results):
             label = names.of(item.item_id)
-            if outdated := names.outdated(item.item_id):
-                folder.remove_outdated("labelme", *outdated[:-1], f"{outdated[-1]}.json")
             path = folder.path("labelme", *label[:-1], f"{label[-1]}.json")
             shapes = [s for found in found_objects(item, results) for s in _shapes(found)]
             write_bytes(path, dump_json(_file_json(item, path, shapes)).encode("ascii") + b"\n")
             count += 1
-        return without_videos(results, Exported(folder.folder("labelme"), count, "label files"))
+        notes = remove_leftovers(folder, self._options, LABEL_FILES)
+        exported = Exported(folder.folder("labelme"), count, "label files", notes)
+        return without_videos(results, exported)
 
 
 def _file_json(item: ItemResult, path: Path, shapes: list[dict[str, Any]]) -> dict[str, Any]:

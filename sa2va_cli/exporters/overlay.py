@@ -15,6 +15,7 @@ from sa2va_cli.exporters.drawing import Drawn, draw_overlay
 from sa2va_cli.exporters.files import OutputFolder, write_bytes
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.labels import Memory
+from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.names import item_file
 from sa2va_cli.exporters.parallel import map_in_threads
 from sa2va_cli.masks import decode_rle, rle_area
@@ -23,6 +24,7 @@ from sa2va_cli.results import ItemResult, MaskRecord, ResultReader
 
 FOLDER = "overlays"
 SUFFIX = ".overlay.png"
+PICTURES = Kind((FOLDER,), rf"(?!{ANSWERS}overlay).+\.overlay\.png")
 MAX_NOTES = 5  # pictures that could not be read, named in the report of an export
 
 
@@ -49,7 +51,8 @@ class OverlayExporter:
                 problems.append(problem)
             else:
                 count += 1
-        return Exported(folder.folder(FOLDER), count, "overlay pictures", shorten(problems))
+        notes = shorten(problems) + remove_leftovers(folder, self._options, PICTURES)
+        return Exported(folder.folder(FOLDER), count, "overlay pictures", notes)
 
 
 def item_overlay(

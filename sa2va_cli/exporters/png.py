@@ -11,12 +11,14 @@ from PIL import Image
 from sa2va_cli.exporters.base import Exported, ExportOptions
 from sa2va_cli.exporters.files import OutputFolder, write_bytes
 from sa2va_cli.exporters.filters import with_thresholds
+from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.names import frame_name, item_folder, object_name
 from sa2va_cli.exporters.parallel import map_in_threads
 from sa2va_cli.masks import Rle, decode_rle, rle_area
 from sa2va_cli.results import ItemResult, ResultReader
 
 FOLDER = "masks"
+MASKS = Kind((FOLDER,), rf"(?!{ANSWERS}).+/obj_\d+[^/]*(/frame_\d+)?\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class MaskPngExporter:
         count = sum(
             map_in_threads(_write_mask, _mask_files(results, folder), self._options.workers)
         )
-        return Exported(folder.folder(FOLDER), count, "mask pictures")
+        notes = remove_leftovers(folder, self._options, MASKS)
+        return Exported(folder.folder(FOLDER), count, "mask pictures", notes)
 
 
 def mask_png(mask: np.ndarray) -> bytes:
@@ -66,14 +69,10 @@ def _item_files(
 ) -> Iterator[_MaskFile]:
     segments = (FOLDER, *item_folder(item.item_id))
     names = {record.obj_id: object_name(record.obj_id, record.category) for record in item.objects}
-    written: set[str] = set()
     for mask in results.masks(item.item_id):
         name = names[mask.obj_id]
         if item.kind == "video":
             name = f"{name}/{frame_name(mask.frame_idx)}"
         elif not rle_area(mask.rle):
             continue
-        written.add(f"{name}.png")
         yield _MaskFile(folder.path(*segments, *f"{name}.png".split("/")), mask.rle)
-    for pattern in ("obj_[0-9]*.png", "obj_[0-9]*/*.png"):  # no other item's names are like these
-        folder.remove_stale(segments, pattern, written)

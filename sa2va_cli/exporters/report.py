@@ -16,6 +16,7 @@ from sa2va_cli.exporters.files import OutputFolder, atomic_file, write_bytes
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.frames import frames_of
 from sa2va_cli.exporters.item_json import ObjectSummary, summarise
+from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.links import browser_shows, relative_url, url_of
 from sa2va_cli.exporters.names import item_file
 from sa2va_cli.exporters.numbers import dump_json, fps_json, score_json
@@ -31,6 +32,7 @@ from sa2va_cli.media.video import open_video
 from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord, ResultReader
 
 FOLDER = "report"  # beside the page: thumbnails, masks, pictures that no browser shows
+BESIDE = Kind((FOLDER,), r"(pictures|thumbnails)/.+\.jpg|masks/.+\.js")
 THUMBNAIL_SIDE = 360
 PICTURE_SIDE = 2048
 FAR = 250  # frames: decoding fewer costs less than seeking, with a decoder of its own
@@ -75,7 +77,8 @@ class ReportExporter:
                 text = script_safe(data | {"attempts": failure.attempts})
                 file.write((",\n" if number else "\n").encode("ascii") + text.encode("ascii"))
             file.write(b"]}" + after)
-        return Exported(folder.root / "report.html", count, "items", shorten(problems))
+        notes = shorten(problems) + remove_leftovers(folder, self._options, BESIDE)
+        return Exported(folder.root / "report.html", count, "items", notes)
 
 
 class _ItemWriter:

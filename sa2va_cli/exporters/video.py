@@ -14,6 +14,7 @@ from sa2va_cli.exporters.files import OutputFolder
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.frames import frames_of
 from sa2va_cli.exporters.labels import Memory
+from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.mp4 import Mp4Writer, Source
 from sa2va_cli.exporters.names import item_file
 from sa2va_cli.exporters.overlay import FOLDER, item_overlay, shorten
@@ -22,6 +23,7 @@ from sa2va_cli.media.video import open_video
 from sa2va_cli.results import ItemResult, ResultReader
 
 SUFFIX = ".overlay.mp4"
+CLIPS = Kind((FOLDER,), rf"(?!{ANSWERS}overlay).+\.overlay\.mp4")
 FRAME_FOLDER_FPS = 10.0  # a folder of frames has no clock
 
 TimedFrame = tuple[float, np.ndarray]  # seconds, (H, W, 3) uint8 RGB
@@ -50,7 +52,8 @@ class OverlayVideoExporter:
                 except MediaError as error:
                     notes.append(str(error).splitlines()[0])
         path = folder.folder(FOLDER) if count else folder.root
-        return Exported(path, count, "overlay videos", shorten(notes))
+        removed = remove_leftovers(folder, self._options, CLIPS)
+        return Exported(path, count, "overlay videos", shorten(notes) + removed)
 
 
 def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[str]:

@@ -13,6 +13,7 @@ from sa2va_cli.exporters.base import Exported, ExportOptions
 from sa2va_cli.exporters.files import OutputFolder, atomic_file, write_bytes
 from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.frames import FrameNames, frames_of
+from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.names import item_folder
 from sa2va_cli.exporters.numbers import dump_json
 from sa2va_cli.exporters.palette import davis_palette
@@ -22,6 +23,8 @@ from sa2va_cli.masks import Rle, decode_rle
 from sa2va_cli.results import ItemResult, MaskRecord, ResultReader
 
 MAX_OBJECTS = 255  # a palette has no more
+DAVIS_MASKS = Kind(("davis",), r"Annotations/.+/[^/]+\.png")
+REF_VOS_MASKS = Kind(("ref_vos",), r"Annotations/.+/\d+/[^/]+\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class DavisExporter:
         with atomic_file(folder.path("davis", "objects.jsonl")) as names:
             pictures = self._pictures(results, folder, names.write, notes)
             count = sum(map_in_threads(_write, pictures, self._options.workers))
+        notes += remove_leftovers(folder, self._options, DAVIS_MASKS)
         return Exported(folder.folder("davis"), count, "frames", tuple(notes))
 
     def _pictures(
@@ -82,7 +86,8 @@ class RefVosExporter:
             pictures = self._pictures(results, folder, meta.write)
             count = sum(map_in_threads(_write, pictures, self._options.workers))
             meta.write(b"\n}}\n")
-        return Exported(folder.folder("ref_vos"), count, "frames")
+        notes = remove_leftovers(folder, self._options, REF_VOS_MASKS)
+        return Exported(folder.folder("ref_vos"), count, "frames", notes)
 
     def _pictures(
         self, results: ResultReader, folder: OutputFolder, write: Any
@@ -101,15 +106,11 @@ def _davis_pictures(
 ) -> Iterator[_Picture]:
     segments = ("davis", "Annotations", *item_folder(item.item_id))
     names = FrameNames(item)
-    written = set()
     for frame_idx, masks in frames_of(item, results):
-        name = f"{names.stem(frame_idx)}.png"
-        written.add(name)
         masks.sort(key=lambda mask: (mask.score, -mask.obj_id))
         layers = tuple((m.obj_id, m.rle) for m in masks if m.obj_id <= MAX_OBJECTS)
-        path = folder.path(*segments, name)
+        path = folder.path(*segments, f"{names.stem(frame_idx)}.png")
         yield _Picture(path, item.height, item.width, layers, palette=True)
-    folder.remove_stale(segments, "*.png", written)
 
 
 def _davis_names(item: ItemResult) -> bytes:
@@ -129,16 +130,13 @@ def _expression_pictures(
     segments = ("ref_vos", "Annotations", *item_folder(item.item_id))
     names = FrameNames(item)
     prompt_of = {record.obj_id: record.prompt_idx for record in item.objects}
-    written = set()
     for frame_idx, masks in frames_of(item, results):
         frames.append(names.stem(frame_idx))
         for answer in item.answers:
             place = (str(answer.prompt_idx), f"{names.stem(frame_idx)}.png")
-            written.add("/".join(place))
             layers = _union(masks, prompt_of, answer.prompt_idx)
             path = folder.path(*segments, *place)
             yield _Picture(path, item.height, item.width, layers, palette=False)
-    folder.remove_stale(segments, "[0-9]*/*.png", written)
 
 
 def _union(

@@ -19,6 +19,7 @@ from sa2va_cli.exporters.images import (
     suffix_of,
     without_videos,
 )
+from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.polygons import joined_polygon
 from sa2va_cli.masks import Rle, decode_rle
 from sa2va_cli.results import ItemResult, ResultReader
@@ -26,6 +27,9 @@ from sa2va_cli.results import ItemResult, ResultReader
 # Readers find labels by putting "labels" in place of the last "images" of a picture's path
 # (https://docs.ultralytics.com/datasets/segment/): no other folder may have that name.
 IMAGES, ESCAPED_IMAGES = "images", "%69mages"
+
+LABEL_FILES = Kind(("yolo",), r"labels/.+\.txt", head=rb"\Z|\d+( \d\.\d{6}){2}")
+PICTURES = Kind(("yolo",), f"{IMAGES}/.+", links=True)
 
 
 class YoloExporter:
@@ -45,17 +49,15 @@ class YoloExporter:
         count = missing = holes = 0
         for item in images_of(results):
             labels, picture = _places(names.of(item.item_id), item)
-            if outdated := names.outdated(item.item_id):
-                for place in _places(outdated, item):
-                    folder.remove_outdated(*place)
             lines, filled = _label_lines(item, results, categories)
             write_bytes(folder.path(*labels), "".join(lines).encode("ascii"))
             missing += not link_image(item.path, folder.path(*picture))
             count, holes = count + 1, holes + filled
         _write_yaml(folder.path("yolo", "data.yaml"), categories)
-        notes = (
+        notes: tuple[str, ...] = (
             (f"objects whose holes are filled, because YOLO has none: {holes}",) if holes else ()
         )
+        notes += remove_leftovers(folder, self._options, LABEL_FILES, PICTURES)
         exported = Exported(folder.folder("yolo"), count, "label files", notes)
         return without_videos(results, exported.with_notes(*missing_note(missing)))
 

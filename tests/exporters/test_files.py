@@ -80,22 +80,3 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "JobError: Cannot write" in done.stderr and "Hint: is the disk full" in done.stderr
     assert names(tmp_path) == []
-
-
-def test_stale_objects_go_and_other_files_stay(tmp_path):
-    folder = OutputFolder(tmp_path)
-    for name in ("obj_001_car.png", "obj_002_dog.png", "notes.txt"):
-        folder.path("masks", "a.jpg", name).touch()
-    folder.path("masks", "a.jpg", "obj_003_cat", "frame_000000.png").touch()
-    for pattern in ("obj_*.png", "obj_*/*.png"):
-        folder.remove_stale(("masks", "a.jpg"), pattern, {"obj_001_car.png"})
-    assert names(tmp_path / "masks" / "a.jpg") == ["notes.txt", "obj_001_car.png"]
-
-
-def test_stale_files_behind_a_link_are_not_ours(tmp_path):
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "a.png").touch()
-    folder = OutputFolder(tmp_path / "out")
-    (folder.root / "obj_001").symlink_to(tmp_path / "precious")
-    folder.remove_stale((), "obj_*/*.png", set())
-    assert names(tmp_path / "precious") == ["a.png"]
