@@ -114,6 +114,16 @@ def test_a_picture_whose_regions_were_drawn_anew_is_done_again(tmp_path):
     assert run_job(asked).done_before == 2
 
 
+def test_a_picture_with_too_long_a_name_for_a_mask_only_fails_itself(tmp_path):
+    long, short = write_pictures(tmp_path / "in", 2)
+    long.rename(tmp_path / "in" / f"{'n' * 251}.png")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (20, 16), 255).save(masks / short.name)
+    state = run_job(job(tmp_path, task="region", regions=masks, devices="cpu", runner="local"))
+    assert (state.done, state.failed) == (1, 1)
+
+
 def test_settings_as_text_do_not_hang_on_their_order():
     assert dump_settings({"a": 1, "b": 2}) == dump_settings({"b": 2, "a": 1})
 
