@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 from sa2va_cli.config import JobConfig
 from sa2va_cli.errors import UsageError
-from sa2va_cli.jobs.schema import STORE_NAME
+from sa2va_cli.jobs.schema import STORE_NAME, store_path
+from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.media.discover import DiscoverOptions, Discovery, GivenPath, discover
 from sa2va_cli.media.listing import read_manifest, read_paths
 
@@ -18,7 +19,10 @@ STDIN = "-"
 def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None) -> Discovery:
     """Everything that the config asks for; the job's own folder is never an input.
 
-    Raises UsageError when nothing is asked for, or an input lies in the job's folder.
+    Files that the job knows keep their ids, but not those of a shard: its store does not know what
+    the others hold, and all shards have to agree on the ids.
+    Raises UsageError when nothing is asked for, or an input lies in the job's folder; JobError when
+    the job cannot be read.
     """
     given = _given_paths(config, stdin)
     if not given:
@@ -34,8 +38,30 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         hidden=config.hidden,
         skip_folders=(os.fspath(job_dir),),
         skip_marked=STORE_NAME,  # the pictures that other jobs made
+        known={} if config.shard else known_ids(job_dir),
     )
     return discover(given, options)
+
+
+def known_ids(job_dir: Path) -> dict[str, str]:
+    """The ids that a job has given, by the real path of each file as discover spells it."""
+    path = store_path(job_dir)
+    if not path.is_file() or not path.stat().st_size:
+        return {}
+    store = JobStore.peek(job_dir)
+    try:
+        rows = store.connection.execute("SELECT path, kind, item_id FROM items ORDER BY item")
+        real_folders: dict[str, str] = {}
+        known: dict[str, str] = {}
+        for raw, kind, item_id in rows:
+            whole = os.fsdecode(raw)
+            folder, name = (whole, "") if kind == "frames" else os.path.split(whole)
+            if folder not in real_folders:
+                real_folders[folder] = os.path.realpath(folder)
+            known.setdefault(os.fspath(Path(real_folders[folder], name)), item_id)
+        return known
+    finally:
+        store.close()
 
 
 def _given_paths(config: JobConfig, stdin: BinaryIO | None) -> list[GivenPath]:

@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sa2va_cli.config import Prompt
@@ -39,6 +39,7 @@ class DiscoverOptions:
     hidden: bool = False  # also names that begin with a dot
     skip_folders: tuple[str, ...] = ()  # never entered: the job's own output
     skip_marked: str = ""  # folders below a given one that hold this file are not entered
+    known: Mapping[str, str] = field(default_factory=dict)  # ids of before, by real path
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Discovery:
 def discover(given: Sequence[GivenPath], options: DiscoverOptions = DiscoverOptions()) -> Discovery:
     """Look through all given paths once; opens every file to read its first bytes."""
     search = _Search(options)
+    search.reserve_ids(given)
     for path in given:
         search.add(path)
     search.follow_links()
@@ -108,6 +110,7 @@ class _Search:
         self.items: dict[str, MediaItem] = {}  # by real path
         self.problems: dict[str, Problem] = {}  # by real path
         self.ids: set[str] = set()
+        self.reserved: set[str] = set()  # ids of known files: for nobody else
         self.skipped: set[str] = set()  # real paths; another input may still take them
         self.frames: dict[str, dict[str, os.stat_result]] = {}  # by real folder and path
         self.looked_into = 0  # files, whatever came of them
@@ -122,6 +125,21 @@ class _Search:
             problems=tuple(sorted(self.problems.values(), key=lambda problem: problem.item_id)),
             skipped=len(self.skipped - used),
         )
+
+    def reserve_ids(self, given: Sequence[GivenPath]) -> None:
+        """Known files below the inputs keep their ids, gone or not; others may have moved."""
+        known = self.options.known
+        roots = {self._real_root(path) for path in given} if known else set[str]()
+        self.reserved = {item_id for real, item_id in known.items() if _lies_in(real, roots)}
+
+    def _real_root(self, given: GivenPath) -> str:
+        """What a given path leads to, or the folder in which a glob looks."""
+        path = os.path.join(given.base, given.path)
+        if os.path.isdir(path):
+            return os.path.realpath(path)
+        if os.path.lexists(path) or not glob.has_magic(given.path):
+            return self._real_path(path)
+        return os.path.realpath(os.path.join(given.base, _split_glob(given.path)[0]))
 
     def add(self, given: GivenPath) -> None:
         path = os.path.join(given.base, given.path)
@@ -278,18 +296,19 @@ class _Search:
         if not found.named and not sniff.sounds_like_media(found.path):
             self.skipped.add(found.real)
         elif found.real not in self.problems:
-            item_id = self._free_id(found.ids)
+            item_id = self._free_id(found.real, found.ids)
             self.problems[found.real] = Problem(item_id, found.path, reason, replaced)
 
     def _problem(self, path: str, item_id: str, reason: str) -> None:
         if path not in self.problems:
-            self.problems[path] = Problem(self._free_id(_ids(path, item_id)), path, reason)
+            free = self._free_id(self._real_path(path), _ids(path, item_id))
+            self.problems[path] = Problem(free, path, reason)
 
     def _claim(self, found: _Found, kind: ItemKind, size: int, mtime_ns: int) -> None:
         """A new item gets its id; the same file again only adds its prompts, or its frames."""
         known = self.items.get(found.real)
         if known is None:
-            item_id = self._free_id(found.ids)
+            item_id = self._free_id(found.real, found.ids)
             item = MediaItem(item_id, found.path, kind, size, mtime_ns, found.prompts)
             self.items[found.real] = item
         else:
@@ -298,10 +317,20 @@ class _Search:
                 known, size=size, mtime_ns=mtime_ns, prompts=known.prompts + more
             )
 
-    def _free_id(self, ids: Iterator[str]) -> str:
-        free = next(item_id for item_id in ids if item_id not in self.ids)
+    def _free_id(self, real: str, ids: Iterator[str]) -> str:
+        """The one it has had, else the first that is neither taken nor another file's."""
+        free = self.options.known.get(real)
+        if free is None or free in self.ids:
+            free = next(new for new in ids if new not in self.ids and new not in self.reserved)
         self.ids.add(free)
         return free
+
+
+def _lies_in(path: str, folders: set[str]) -> bool:
+    """Whether a whole path is one of the folders, or below one."""
+    while path not in folders and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path in folders
 
 
 def _pictures(folder: str) -> list[str]:

@@ -95,3 +95,57 @@ def test_regions_are_looked_at_before_a_worker_starts(tmp_path, options, message
 def test_a_list_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match="Cannot read"):
         ids(JobConfig(files_from=tmp_path / "none"), tmp_path)
+
+
+def test_ids_do_not_change_owner(tmp_path, monkeypatch):
+    """Two inputs share a name: gone or not, the first keeps what it had, and so does the second."""
+    monkeypatch.chdir(tmp_path)
+    (mine,) = write_pictures(tmp_path / "A", 1)
+    write_pictures(tmp_path / "B", 1, size=24)
+    config = replace(job(tmp_path, devices="cpu", runner="local"), inputs=("A", "B"))
+    assert run_job(config).done == 2
+    before = results(config.output)
+    mine.unlink()
+    assert run_job(config).done == 0
+    assert results(config.output) == before
+    write_pictures(tmp_path / "C", 1, size=32)
+    assert ids(replace(config, inputs=("C", "A", "B")), config.output) == [
+        "B/00000.png",
+        "C/00000.png",
+    ]
+
+
+def test_known_ids_are_kept_however_the_inputs_are_named(tmp_path, monkeypatch):
+    """Also those of broken files and of folders that are one video."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "in/a/frames", 2)
+    (tmp_path / "in/a/broken.png").touch()
+    (tmp_path / "linked").symlink_to("in/a")
+    config = job(tmp_path, devices="cpu", runner="local", frames_as_video=True)
+    run_job(config)
+    for given in ("in/a", "linked", str(tmp_path / "in/a"), "in/../in/a", "in/*"):
+        found = find_inputs(replace(config, inputs=(given,)), config.output)
+        assert [item.item_id for item in found.items] == ["a/frames"]
+        assert [problem.item_id for problem in found.problems] == ["a/broken.png"]
+
+
+def test_a_folder_that_moved_keeps_its_ids(tmp_path):
+    """Although its files are unknown where they are now, and were changed on the way."""
+    write_pictures(tmp_path / "in", 2)
+    config = job(tmp_path, devices="cpu", runner="local")
+    run_job(config)
+    (tmp_path / "in").rename(tmp_path / "moved")
+    write_pictures(tmp_path / "moved", 1, size=24)
+    moved = replace(config, inputs=(str(tmp_path / "moved"),))
+    assert ids(moved, config.output) == ["00000.png", "00001.png"]
+
+
+def test_shards_agree_on_ids_whatever_each_knows(tmp_path):
+    for name in ("A", "B"):
+        write_pictures(tmp_path / name, 1)
+    inputs = (str(tmp_path / "A"), str(tmp_path / "B"))
+    config = replace(job(tmp_path, devices="cpu", runner="local"), inputs=inputs)
+    run_job(config)
+    swapped = replace(config, inputs=inputs[::-1])
+    assert ids(swapped, config.output) == ["00000.png", "B/00000.png"]
+    assert ids(replace(swapped, shard="1/2"), config.output) == ["00000.png", "A/00000.png"]
