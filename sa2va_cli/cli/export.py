@@ -42,14 +42,14 @@ def export(
     from sa2va_cli.exporters import export_options, export_results
     from sa2va_cli.jobs.lock import JobLock
     from sa2va_cli.jobs.reader import StoreReader  # NumPy and OpenCV: not for --help
-    from sa2va_cli.jobs.schema import store_path
+    from sa2va_cli.jobs.schema import holds_job
 
     options = export_options(coco_segmentation, min_score, min_presence)
     with closing(StoreReader(job_dir)) as results:
         names = chosen_formats(formats, results.has_videos())
         target = output or job_dir
         # A run writes the same files at its end.
-        with JobLock(target) if store_path(target).is_file() else nullcontext():
+        with JobLock(target) if holds_job(target) else nullcontext():
             written = export_results(results, names, target, options)
     for exported in written:
         typer.echo(exported.text(), err=True)

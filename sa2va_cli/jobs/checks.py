@@ -1,5 +1,6 @@
 """Values that no run could use, told before anything is done."""
 
+import errno
 import os
 from pathlib import Path
 from typing import get_args
@@ -91,8 +92,16 @@ def _check_presence(config: JobConfig) -> None:
 
 def check_output(output: Path) -> None:
     """The job folder is one, or can be made. Raises UsageError; writes nothing."""
-    if output.exists() and not output.is_dir():
+    try:
+        output.stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(
+                f"The name of the output folder {output} is too long.", hint="give a shorter one"
+            ) from None
+    if os.access(output, os.F_OK) and not output.is_dir():
         raise UsageError(f"The output {output} is not a folder.", hint="name a folder with -o")
-    existing = next(folder for folder in (output, *output.resolve().parents) if folder.exists())
+    folders = (output, *output.resolve().parents)
+    existing = next(folder for folder in folders if os.access(folder, os.F_OK))
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"You may not write to {existing}.", hint="name another folder with -o")

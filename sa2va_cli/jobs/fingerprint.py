@@ -11,7 +11,8 @@ Settings = dict[str, Any]  # JSON values by option name
 # Options that change results. The others say what is made of the results, or where and how fast
 # they are computed: that rounds otherwise, and `dtype` "auto" is not the same on every kind of
 # device, but a job that was begun on one machine may go on on another. What is in the file of
-# `sam2_weights` is part of the model's revision.
+# `sam2_weights` is part of the model's revision. `max_pixels` decides whether a picture is opened,
+# not what is made of it: who raises it wants what failed, not everything again.
 RESULT_OPTIONS = (
     "task",
     "presence",
@@ -27,10 +28,10 @@ RESULT_OPTIONS = (
     "window",
     "overlap",
     "video_mode",
-    "max_pixels",
     "model",
     "dtype",
 )
+NO_LONGER = ("max_pixels",)  # settings in older jobs, which go on
 MAX_SHOWN = 120  # letters of a value in a sentence
 
 
@@ -54,7 +55,9 @@ def differences(old: Settings, new: Settings) -> list[str]:
     return [
         f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not _same_weights(name, old, new)
+        if name not in NO_LONGER
+        and old.get(name) != new.get(name)
+        and not _same_weights(name, old, new)
     ]
 
 

@@ -27,13 +27,14 @@ VIDEO_COST = 50  # a byte of video is about so many times the work of a byte of 
 FOUND = """
 CREATE TEMP TABLE found (
     item_id TEXT PRIMARY KEY, path BLOB, kind TEXT, size INTEGER, mtime_ns INTEGER,
-    own TEXT, cost INTEGER, problem TEXT NOT NULL, fate TEXT
+    own TEXT, cost INTEGER, problem TEXT NOT NULL, replaced INTEGER NOT NULL, fate TEXT
 ) WITHOUT ROWID
 """
 FATES = f"""
 UPDATE found SET fate = coalesce((
     SELECT CASE
-        WHEN found.problem != '' THEN CASE i.state WHEN '{DONE}' THEN '{DONE}' ELSE 'problem' END
+        WHEN found.problem != '' THEN
+            CASE WHEN i.state = '{DONE}' AND NOT found.replaced THEN '{DONE}' ELSE 'problem' END
         WHEN (i.size, i.mtime_ns, i.kind, i.own)
             != (found.size, found.mtime_ns, found.kind, found.own) THEN 'changed'
         WHEN i.state = '{PENDING}' THEN 'left'
@@ -105,11 +106,14 @@ def note_found(store: JobStore, items: Iterable[MediaItem], problems: Iterable[P
     connection.execute(FOUND)
     connection.execute("BEGIN")  # only the temporary file is written: the job's is not locked
     connection.executemany(
-        "INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?, '', NULL)", map(_found_row, items)
+        "INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?, '', FALSE, NULL)", map(_found_row, items)
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO found VALUES (?, ?, 'image', 0, 0, '', 0, ?, NULL)",
-        ((problem.item_id, _whole_path(problem.path), problem.reason) for problem in problems),
+        "INSERT OR REPLACE INTO found VALUES (?, ?, 'image', 0, 0, '', 0, ?, ?, NULL)",
+        (
+            (problem.item_id, _whole_path(problem.path), problem.reason, problem.replaced)
+            for problem in problems
+        ),
     )
     connection.execute("COMMIT")
 

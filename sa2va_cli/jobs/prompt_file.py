@@ -19,7 +19,8 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
 
     - txt: one a line; empty lines and lines that begin with # are left out;
     - yaml, json: a list of prompts, or categories with a sentence or a list of sentences;
-    - csv: columns `category` and `prompt`, or one column of prompts without a heading.
+    - csv: columns `category` and `prompt`, between commas, semicolons or tabs, or one column of
+      prompts without a heading.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -75,24 +76,54 @@ def _parse(text: str, suffix: str, where: str) -> tuple[Prompt, ...]:
 
 
 def _parse_csv(text: str, where: str) -> tuple[Prompt, ...]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    rows = _read_rows(text)
     if not rows:
         return ()
-    heading = [cell.strip().lower() for cell in rows[0]]
-    if "prompt" not in heading:
-        if len(heading) > 1:
+    heading = [cell.lower() for cell in rows[0][1]]
+    named = "prompt" in heading
+    if not named and len(heading) > 1:
+        raise UsageError(
+            f"{where} has no column `prompt`.", hint="name the columns: category,prompt"
+        )
+    for number, row in rows[1:]:
+        if len(row) > len(heading):
             raise UsageError(
-                f"{where} has no column `prompt`.", hint="name the columns: category,prompt"
+                f"{where}, line {number}, has more cells than the first line.",
+                hint='put sentences that hold the separator in quotation marks: "a, b"',
             )
-        return tuple(parse_prompt(row[0]) for row in rows)
+    if not named:
+        return tuple(parse_prompt(row[0]) for _, row in rows)
     sentence = heading.index("prompt")
     category = heading.index("category") if "category" in heading else sentence
-    if short := next((row for row in rows[1:] if len(row) <= max(sentence, category)), None):
-        raise UsageError(
-            f"{where} has a row without a prompt: {','.join(short)}.",
-            hint="give each row as many cells as the heading has",
-        )
+    for number, row in rows[1:]:
+        if len(row) <= sentence:
+            raise UsageError(
+                f"{where}, line {number}, is a row without a prompt: {','.join(row)}.",
+                hint="give each row as many cells as the heading has",
+            )
     return tuple(
-        Prompt(row[category].strip() or row[sentence].strip(), row[sentence].strip())
-        for row in rows[1:]
+        Prompt((row[category] if category < len(row) else "") or row[sentence], row[sentence])
+        for _, row in rows[1:]
     )
+
+
+def _read_rows(text: str) -> list[tuple[int, list[str]]]:
+    """Rows that are not empty, without empty cells at their ends, and the numbers of their lines.
+
+    Some spreadsheets (Excel in Europe) write semicolons: the first line tells.
+    """
+    heading = next((line.lower() for line in text.splitlines() if line.strip()), "")
+    separators = (one for one in ";\t" if one in heading and "prompt" in _cells(heading, one))
+    reader = csv.reader(io.StringIO(text), delimiter=next(separators, ","))
+    rows = []
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            rows.append((reader.line_num, cells))
+    return rows
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for row in csv.reader([line], delimiter=separator) for cell in row]

@@ -4,6 +4,7 @@ A rollback journal (no WAL) keeps the file safe on network disks. There is one w
 Only rows of items in state 'done' count: what a killed run left of an item is never read.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -82,6 +83,11 @@ def store_path(job_dir: Path) -> Path:
     return job_dir / STORE_NAME
 
 
+def holds_job(folder: Path) -> bool:
+    """Also for names that no folder can have, about which `Path.is_file` raises."""
+    return os.path.isfile(store_path(folder))  # noqa: PTH113
+
+
 def create_or_open(path: Path) -> sqlite3.Connection:
     """The file for writing. A new one is there with all its tables, for those who look on."""
     if not path.exists() or not path.stat().st_size:
@@ -112,7 +118,7 @@ def open_existing(path: Path) -> sqlite3.Connection:
 
     Raises JobError when there is none, or when another version of the program wrote it.
     """
-    if not path.is_file():
+    if not holds_job(path.parent):
         raise JobError(f"{path.parent} holds no job.", hint="give the folder that annotate wrote")
     connection = _connect(path)
     _check_version(connection, path)

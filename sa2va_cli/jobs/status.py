@@ -1,13 +1,14 @@
 """How a job stands, read from its folder while it runs or afterwards; shards are summed up."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.lock import Holder, read_holder
-from sa2va_cli.jobs.schema import DONE, FAILED, PENDING, open_existing, store_path
+from sa2va_cli.jobs.schema import DONE, FAILED, PENDING, holds_job, open_existing, store_path
 from sa2va_cli.jobs.settings import META_NAME
 
 RECENT_SECONDS = 600.0  # of work, over which the speed is taken
@@ -46,7 +47,7 @@ class JobStatus:
 
 def job_folders(folder: Path) -> list[Path]:
     """The folder itself if it holds a store, else its shards. Raises JobError if there is none."""
-    if store_path(folder).is_file():
+    if holds_job(folder):
         return [folder]
     shards = shard_folders(folder)
     if not shards:
@@ -56,6 +57,8 @@ def job_folders(folder: Path) -> list[Path]:
 
 def shard_folders(folder: Path) -> list[Path]:
     """The jobs in it that --shard made."""
+    if not os.path.isdir(folder):  # noqa: PTH112  # glob raises for names that are too long
+        return []
     return sorted(path.parent for path in folder.glob(f"shard-*/{store_path(Path()).name}"))
 
 

@@ -20,6 +20,7 @@ from sa2va_cli.jobs.schema import (
     RESULT_TABLES,
     create,
     create_or_open,
+    holds_job,
     open_existing,
     store_path,
 )
@@ -54,8 +55,8 @@ class JobStore:
     @classmethod
     def peek(cls, job_dir: Path) -> "JobStore":
         """The store as it is, for looking only; an empty one when there is none. Makes no file."""
-        path = store_path(job_dir)
-        connection = open_existing(path) if path.is_file() else create(":memory:")
+        there = holds_job(job_dir)
+        connection = open_existing(store_path(job_dir)) if there else create(":memory:")
         return cls(job_dir, connection, lambda: None)
 
     def close(self) -> None:

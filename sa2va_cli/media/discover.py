@@ -48,6 +48,7 @@ class Problem:
     item_id: str
     path: str
     reason: str  # one sentence a person understands
+    replaced: bool = False  # there is something else now: results of what was there are outdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +261,10 @@ class _Search:
         except OSError as error:
             return self._refuse(found, f"it cannot be read: {error.strerror}")
         if not regular:
-            return self._refuse(found, "it is no regular file")
+            return self._refuse(found, "it is no regular file", replaced=True)
         kind = sniff.media_kind(head)
         if kind is None or sniff.is_camera_raw(found.path, head):
-            return self._refuse(found, sniff.complaint(found.path, head))
+            return self._refuse(found, sniff.complaint(found.path, head), replaced=True)
         if self.options.frames_as_video and kind == "image" and found.frames is not None:
             if os.path.basename(found.path).startswith("."):  # never a frame, even with --hidden
                 self.skipped.add(found.real)
@@ -272,13 +273,13 @@ class _Search:
             return None
         return self._claim(found, kind, status.st_size, status.st_mtime_ns)
 
-    def _refuse(self, found: _Found, reason: str) -> None:
+    def _refuse(self, found: _Found, reason: str, replaced: bool = False) -> None:
         """What lies in a folder is only worth a complaint when its name says that it is media."""
         if not found.named and not sniff.sounds_like_media(found.path):
             self.skipped.add(found.real)
         elif found.real not in self.problems:
             item_id = self._free_id(found.ids)
-            self.problems[found.real] = Problem(item_id, found.path, reason)
+            self.problems[found.real] = Problem(item_id, found.path, reason, replaced)
 
     def _problem(self, path: str, item_id: str, reason: str) -> None:
         if path not in self.problems:

@@ -60,7 +60,8 @@ def _read_line(line: str, where: str, base: str) -> GivenPath:
     prompts = entry.get("prompts", [])
     if not isinstance(prompts, list):
         raise UsageError(f"{where}: prompts is no list.", hint=_HINT)
-    return GivenPath(entry["path"], tuple(_read_prompt(p, where) for p in prompts), base)
+    each_once = dict.fromkeys(_read_prompt(prompt, where) for prompt in prompts)
+    return GivenPath(entry["path"], tuple(each_once), base)
 
 
 def _is_name(path: str) -> bool:

@@ -59,7 +59,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
     check_output(output)
     check_values(config)
     frame_sampling(config)
-    config = _with_default_prompts(config)
+    config = _with_prompts(config)
     _check_regions(config)
     get_runner(config.runner)
     devices = choose_devices(config.devices, config.workers_per_device)
@@ -163,9 +163,10 @@ def video_options(config: JobConfig) -> VideoOptions:
     )
 
 
-def _with_default_prompts(config: JobConfig) -> JobConfig:
+def _with_prompts(config: JobConfig) -> JobConfig:
+    """Those given, each asked once however often and wherever it is given, or the task's own."""
     task = get_task(config.task)
-    prompts = config.prompts or task.default_prompts
+    prompts = tuple(dict.fromkeys(config.prompts)) or task.default_prompts
     if not prompts and not config.manifest:
         raise UsageError(
             f"--task {config.task} needs to know what to look for.",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,9 +40,10 @@ class RegionSource(Protocol):
 
 def open_regions(path: Path) -> RegionSource:
     """A folder of PNGs or a COCO .json file. Raises UsageError when it is neither."""
-    if path.is_dir():
+    # Path.is_dir and Path.is_file raise for names that are too long for a file.
+    if os.path.isdir(path):  # noqa: PTH112
         return PngRegions(path)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113
         return CocoRegions(path)
     raise UsageError(f"There are no regions in {path}.", hint=_HINT)
 
@@ -72,10 +74,12 @@ class PngRegions:
         """The PNGs of one image, and whether each is one region."""
         whole, stem = self.folder / item_id, (self.folder / item_id).with_suffix("")
         for path in (whole.with_name(f"{whole.name}.png"), stem.with_name(f"{stem.name}.png")):
-            if path.is_file():
+            if os.path.isfile(path):  # noqa: PTH113  # ".png" may make the name too long
                 return [path], False
-        folder = next((folder for folder in (whole, stem) if folder.is_dir()), None)
-        return (sorted(folder.glob("*.png")), True) if folder else ([], False)
+        for folder in (whole, stem):
+            if os.path.isdir(folder):  # noqa: PTH112
+                return sorted(folder.glob("*.png")), True
+        return [], False
 
 
 def read_regions(path: Path) -> tuple[Region, ...]:

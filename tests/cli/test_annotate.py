@@ -305,6 +305,18 @@ def test_the_output_may_not_be_an_input(tmp_path, pictures):
     assert "lies in the output folder" in run.stderr
 
 
+def test_names_that_no_folder_can_have_are_told_in_a_sentence(tmp_path, pictures):
+    long = tmp_path / ("n" * 260)
+    for options in ([], ["--dry-run"], ["--shard", "1/2"]):
+        run = sa2va("annotate", tmp_path / "in", "-p", "a car", "-o", long, *options)
+        assert run.returncode == 2
+        assert run.stderr.startswith("Error: The name of the output folder ")
+    for reader in (["export"], ["export", "-f", "coco", "-o", tmp_path / "out"], ["status"]):
+        run = sa2va(*reader, long)
+        assert run.returncode == 1
+        assert " holds no job.\nHint: " in run.stderr
+
+
 def test_a_segment_job_without_prompts_is_refused(tmp_path, pictures):
     run = sa2va("annotate", tmp_path / "in", "-o", tmp_path / "out")
     assert run.returncode == 2

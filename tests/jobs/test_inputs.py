@@ -1,4 +1,5 @@
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_a_file_without_prompts_needs_those_of_the_job(tmp_path):
     assert state.done == 2
     answers = [len(item.answers) for item, _ in results(tmp_path / "out")]
     assert answers == [1, 2], "its own prompts, or else those of the job"
+
+
+def test_a_prompt_that_is_given_twice_is_asked_once(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    twice = {"path": "in/00000.png", "prompts": ["a dog", {"category": "a dog", "text": "a dog"}]}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(twice) + '\n{"path": "in/00001.png"}\n')
+    prompts = (*PROMPTS, Prompt("red", "the red car"), *PROMPTS)  # only exact copies are copies
+    config = job(tmp_path, inputs=(), prompts=prompts, manifest=tmp_path / "jobs.jsonl")
+    run_job(replace(config, devices="cpu", runner="local"))
+    asked = [[answer.prompt for answer in item.answers] for item, _ in results(tmp_path / "out")]
+    assert asked == [["a dog"], ["the red car", "every person", "the red car"]]
 
 
 def test_nothing_given_is_refused(tmp_path):

@@ -24,7 +24,7 @@ from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
 from sa2va_cli.results import ItemResult, MaskRecord
 from sa2va_cli.runners.job import prepare, run
-from tests.jobs.runs import job
+from tests.jobs.runs import job, run_job
 from tests.jobs.tiny import TinySource, write_pictures
 
 A = MediaItem("a.png", "/in/a.png", "image", 100, 1)
@@ -159,6 +159,24 @@ def test_a_problem_does_not_destroy_what_is_done(store):
     plan(store, [A])
     finish(store, "a.png")
     assert plan(store, [], [Problem("a.png", "/in/a.png", "gone")]) == ({"done": 1}, [])
+
+
+def test_a_file_that_holds_no_picture_any_more_is_not_done(tmp_path):
+    config = job(tmp_path, devices="cpu", runner="local")
+    emptied, replaced, gone, kept = write_pictures(tmp_path / "in", 4)
+    assert run_job(config).done == 4
+    emptied.write_bytes(b"")
+    replaced.write_text("<html>404 Not Found</html>")
+    gone.unlink()
+    assert run_job(config).all_failed == 2
+    with StoreReader(config.output) as reader:
+        ids = [item.item_id for item in reader.items()]
+        failures = {failure.item_id: failure.reason for failure in reader.failures()}
+    assert ids == [gone.name, kept.name]
+    assert failures == {
+        emptied.name: "it is empty (0 bytes)",
+        replaced.name: "it is named .png, but holds text",
+    }
 
 
 def test_who_killed_a_worker_before_is_tried_last_and_alone(store):

@@ -8,7 +8,7 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.fingerprint import differences, dump_settings, job_settings
 from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.plan import Renewal, apply, note_found
-from sa2va_cli.jobs.settings import adopt_settings, check_settings
+from sa2va_cli.jobs.settings import META_NAME, adopt_settings, check_settings, stored_settings
 from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.runners.job import prepare
 from tests.jobs.runs import PROMPTS, job, results, run_job
@@ -89,6 +89,25 @@ def test_the_fingerprint_hangs_on_every_setting(tmp_path):
     assert len(marks | {dump_settings(job_settings(config, "r"))}) == 6
 
 
+def test_a_raised_limit_of_pixels_gets_what_was_too_large_and_leaves_the_rest(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    Image.new("RGB", (40, 32)).save(tmp_path / "in/large.png")
+    first = job(tmp_path, devices="cpu", runner="local", max_pixels=500)
+    state = run_job(first)
+    assert (state.done, state.failed) == (2, 1)
+    state = run_job(replace(first, max_pixels=2000, retry_failed=True))
+    assert (state.done, state.done_before, state.failed) == (1, 2, 0)
+
+
+def test_jobs_whose_settings_still_hold_the_limit_of_pixels_go_on(config):
+    store = JobStore.open(config.output)
+    with store.writing():
+        store.set_meta(META_NAME, dump_settings(stored_settings(store) | {"max_pixels": 500}))
+    store.commit()
+    store.close()
+    assert run_job(replace(config, max_pixels=2000)).done_before == 2
+
+
 def test_the_same_regions_may_be_spelt_otherwise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spellings = ("masks", "./masks", "x/../masks", str(tmp_path / "masks"))
@@ -112,6 +131,16 @@ def test_a_picture_whose_regions_were_drawn_anew_is_done_again(tmp_path):
     assert (state.done, state.done_before) == (1, 1), "the one that failed has a region now"
     assert [item.item_id for item, _ in results(asked.output)] == names
     assert run_job(asked).done_before == 2
+
+
+def test_a_picture_with_too_long_a_name_for_a_mask_only_fails_itself(tmp_path):
+    long, short = write_pictures(tmp_path / "in", 2)
+    long.rename(tmp_path / "in" / f"{'n' * 251}.png")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (20, 16), 255).save(masks / short.name)
+    state = run_job(job(tmp_path, task="region", regions=masks, devices="cpu", runner="local"))
+    assert (state.done, state.failed) == (1, 1)
 
 
 def test_settings_as_text_do_not_hang_on_their_order():

@@ -156,9 +156,19 @@ def test_a_file_that_is_no_coco_file_is_a_usage_error(tmp_path, text):
         open_regions(tmp_path / "regions")
 
 
-def test_a_path_without_regions_is_a_usage_error(tmp_path):
+@pytest.mark.parametrize("name", ["none", "n" * 300])
+def test_a_path_without_regions_is_a_usage_error(tmp_path, name):
     with pytest.raises(UsageError, match="There are no regions"):
-        open_regions(tmp_path / "none")
+        open_regions(tmp_path / name)
+
+
+def test_a_name_to_which_nothing_can_be_added_has_the_regions_of_its_stem(tmp_path, save):
+    longest = "n" * 251
+    nothing = open_regions(tmp_path).mark(f"{longest}.jpg")
+    assert open_regions(tmp_path).regions(f"{longest}.jpg") == ()
+    save(f"{longest}.png", LABELS)
+    assert list(masks(regions(tmp_path, f"{longest}.jpg"))) == ["1", "7"]
+    assert open_regions(tmp_path / "regions").mark(f"{longest}.jpg") != nothing
 
 
 def test_the_mark_of_a_coco_file_changes_only_for_the_images_that_do(tmp_path):
