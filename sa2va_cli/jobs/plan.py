@@ -80,7 +80,8 @@ class Plan:
     done: int
     failed: int  # before; not tried again
     problems: int  # cannot be used at all
-    given_up: tuple[Failure, ...] = ()  # of the failed: just now, for what happened before
+    # Of these two: which failed just now, for what happened before or for what they are.
+    news: tuple[Failure, ...] = ()
 
     @property
     def todo(self) -> int:
@@ -149,8 +150,8 @@ def apply(store: JobStore, renewal: Renewal) -> tuple[Plan, Queue]:
     """
     with store.writing() as connection:
         _decide(store, renewal)
-        given_up = _settle_interrupted(store)
-        plan = replace(_count(store), given_up=given_up)
+        news = (*_settle_interrupted(store), *_new_problems(store, renewal))
+        plan = replace(_count(store), news=news)
         for table in ("checkpoints", "attempts", "failures"):
             connection.execute(
                 f"DELETE FROM {table} WHERE item IN "
@@ -212,6 +213,18 @@ def _insert_found(connection: sqlite3.Connection) -> None:
         "WHERE item_id IN (SELECT item_id FROM found JOIN items AS stored USING (item_id) "
         "WHERE problem = '' AND found.path != stored.path)"
     )
+
+
+def _new_problems(store: JobStore, renewal: Renewal) -> tuple[Failure, ...]:
+    """What cannot be used, unless an earlier run said so and nobody asked to try it again."""
+    rows = store.connection.execute(
+        "SELECT item_id, found.path, problem FROM found "
+        "LEFT JOIN items USING (item_id) LEFT JOIN failures USING (item) "
+        "WHERE fate = 'problem' AND (? OR reason IS NULL OR reason != problem) "
+        "ORDER BY item_id",
+        (renewal.force or renewal.retry_failed,),
+    )
+    return tuple(Failure(item_id, os.fsdecode(path), reason, 0) for item_id, path, reason in rows)
 
 
 def _settle_interrupted(store: JobStore) -> tuple[Failure, ...]:

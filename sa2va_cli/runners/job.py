@@ -99,7 +99,7 @@ def run(
         prepared = replace(prepared, found=Discovery((), (), 0))  # 200,000 items weigh
         state = RunState(plan.total, plan.done, plan.failed + plan.problems)
         view.say(_beginning(plan, prepared))
-        for failure in plan.given_up:
+        for failure in plan.news:
             view.item_failed(failure)
         Supervisor(_crew(prepared), todo, store, view, state).run(stop, on_done)
         return state

@@ -260,6 +260,16 @@ def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (4, 1, 3)
 
 
+@pytest.mark.parametrize("how", ["--quiet", "--json-log"])
+def test_what_cannot_be_used_is_told_by_name_once(tmp_path, how):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/empty.png").touch()
+    first, second = annotate(tmp_path, how), annotate(tmp_path, how)
+    assert (first.returncode, second.returncode) == (3, 3)
+    told = "failed: empty.png: " if how == "--quiet" else '"item_id": "empty.png"'
+    assert (first.stderr.count(told), second.stderr.count(told)) == (1, 0), first.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

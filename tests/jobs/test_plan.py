@@ -22,7 +22,7 @@ from sa2va_cli.jobs.stop import StopSignals
 from sa2va_cli.jobs.store import CRASHED, JobStore
 from sa2va_cli.media.discover import Problem
 from sa2va_cli.media.item import MediaItem
-from sa2va_cli.results import ItemResult, MaskRecord
+from sa2va_cli.results import Failure, ItemResult, MaskRecord
 from sa2va_cli.runners.job import prepare, run
 from tests.jobs.runs import job, run_job
 from tests.jobs.tiny import TinySource, write_pictures
@@ -148,8 +148,14 @@ def test_force_does_everything_again(store):
 
 def test_a_problem_is_a_failure_until_it_is_solved(store, tmp_path):
     problem = Problem("a.png", "/in/a.png", "Permission denied")
-    assert plan(store, [], [problem]) == ({"problems": 1}, [])
-    assert plan(store, [], [problem]) == ({"problems": 1}, [])
+    news = (Failure("a.png", "/in/a.png", "Permission denied", 0),)
+    assert plan(store, [], [problem]) == ({"problems": 1, "news": news}, [])
+    assert plan(store, [], [problem]) == ({"problems": 1}, []), "an old failure is told once"
+    for again in ({"retry_failed": True}, {"force": True}):
+        assert plan(store, [], [problem], **again) == ({"problems": 1, "news": news}, [])
+    other = replace(problem, reason="it is empty")
+    assert plan(store, [], [other])[0]["news"][0].reason == "it is empty"
+    assert plan(store, [], [problem])[0]["news"] == news
     with StoreReader(tmp_path) as reader:
         assert [failure.reason for failure in reader.failures()] == ["Permission denied"]
     assert plan(store, [A]) == ({"changed": 1}, ["a.png"])
@@ -196,7 +202,7 @@ def test_items_in_work_when_the_run_was_killed_come_later_and_are_given_up_in_th
         store.commit()
         counts, todo = plan(store, [A, B], retry_failed=True)
     assert todo == ["a.png"]
-    (failure,) = counts.pop("given_up")
+    (failure,) = counts.pop("news")
     assert (failure.item_id, failure.path) == ("b.png", "/in/b.png")
     assert counts == {"left": 1, "failed": 1}
     query = "SELECT DISTINCT outcome FROM attempts"
