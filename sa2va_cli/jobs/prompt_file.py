@@ -80,31 +80,33 @@ def _parse_csv(text: str, where: str) -> tuple[Prompt, ...]:
     if not rows:
         return ()
     heading = [cell.lower() for cell in rows[0][1]]
-    named = "prompt" in heading
-    if not named and len(heading) > 1:
+    if "prompt" not in heading and len(heading) > 1:
         raise UsageError(
             f"{where} has no column `prompt`.", hint="name the columns: category,prompt"
         )
+    _check_lengths(rows, heading, where)
+    if "prompt" not in heading:
+        return tuple(parse_prompt(row[0]) for _, row in rows)
+    return tuple(_named(dict(zip(heading, row, strict=False))) for _, row in rows[1:])
+
+
+def _check_lengths(rows: list[tuple[int, list[str]]], heading: list[str], where: str) -> None:
+    least = heading.index("prompt") + 1 if "prompt" in heading else 1
     for number, row in rows[1:]:
         if len(row) > len(heading):
             raise UsageError(
                 f"{where}, line {number}, has more cells than the first line.",
                 hint='put sentences that hold the separator in quotation marks: "a, b"',
             )
-    if not named:
-        return tuple(parse_prompt(row[0]) for _, row in rows)
-    sentence = heading.index("prompt")
-    category = heading.index("category") if "category" in heading else sentence
-    for number, row in rows[1:]:
-        if len(row) <= sentence:
+        if len(row) < least:
             raise UsageError(
                 f"{where}, line {number}, is a row without a prompt: {','.join(row)}.",
                 hint="give each row as many cells as the heading has",
             )
-    return tuple(
-        Prompt((row[category] if category < len(row) else "") or row[sentence], row[sentence])
-        for _, row in rows[1:]
-    )
+
+
+def _named(cells: dict[str, str]) -> Prompt:
+    return Prompt(cells.get("category") or cells["prompt"], cells["prompt"])
 
 
 def _read_rows(text: str) -> list[tuple[int, list[str]]]:
