@@ -3,6 +3,7 @@
 from typing import Any
 
 from sa2va_cli.cli import talk_options as t
+from sa2va_cli.cli.guard import require_stdout
 from sa2va_cli.errors import UsageError
 
 
@@ -28,6 +29,7 @@ def ask(
     from sa2va_cli.cli.load import load_model, talk_config
     from sa2va_cli.cli.medium import load_regions, open_medium
 
+    require_stdout()
     if not question.strip():
         raise UsageError("The question is empty.", hint='sa2va ask photo.jpg "What is it?"')
     device = talk.pop("device")

@@ -251,6 +251,30 @@ def test_standard_input_may_be_closed_unless_it_is_asked_for(tmp_path, pictures)
     assert "4 done (4 in this run), 0 failed" in run.stderr
 
 
+def with_stdout(where, *arguments):
+    """A command whose standard output is `/dev/full`, or closed: `&-`."""
+    shell = ["sh", "-c", f'exec "$@" >{where}', "sh", *command(*arguments)]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_full_or_closed_standard_output_ends_with_a_sentence(tmp_path, pictures):
+    job = ("annotate", tmp_path / "in", "-p", "a car", "-o", tmp_path / "out", "-d", "cpu", "-q")
+    for arguments in ((*job, "--jsonl", "-"), (*job, "--dry-run")):
+        closed = with_stdout("&-", *arguments)
+        assert closed.returncode == 2
+        assert closed.stderr.startswith("Error: Standard output is closed.\nHint: ")
+    assert not (tmp_path / "out").exists(), "it is told before any work"
+    assert with_stdout("&-", *job).returncode == 0, "who asks for no lines needs no output"
+    for arguments in (("status", tmp_path / "out"), (*job, "--dry-run"), ("--version",)):
+        full = with_stdout("/dev/full", *arguments)
+        assert full.returncode == 1
+        assert full.stderr.startswith("Error: Cannot write to standard output: No space left")
+        assert "Traceback" not in full.stderr and "Exception ignored" not in full.stderr
+    full = with_stdout("/dev/full", *job, "--force", "--jsonl", "-")
+    assert (full.returncode, full.stderr.count("\n")) == (1, 2), full.stderr
+    assert with_stdout("&-", "status", tmp_path / "out").returncode == 2
+
+
 def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     write_poison(tmp_path / "in/oom.png", "oom")
     run = annotate(tmp_path, "--json-log")
