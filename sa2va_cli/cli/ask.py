@@ -34,7 +34,7 @@ def ask(
         raise UsageError("The question is empty.", hint='sa2va ask photo.jpg "What is it?"')
     device = talk.pop("device")
     config = talk_config(talk)
-    regions = load_regions(region or [])
     with open_medium(medium, config) as opened:
+        regions = load_regions(region or [], opened)
         answered = ask_run(load_model(config, device), opened, question, regions)
     answered.write(as_json, output)

@@ -65,7 +65,7 @@ class ChatSession:
     def recall(self, turns: Sequence[Exchanged]) -> None:
         """Go on from an earlier conversation. Raises Sa2vaError if it does not fit the medium."""
         for turn in turns:
-            masks = load_regions([Path(file) for file in turn.regions])
+            masks = load_regions([Path(file) for file in turn.regions], self._medium)
             self._conversation.recall(turn.question, turn.answer, masks)
             self._exchanged.append(turn)
 
@@ -166,9 +166,7 @@ class ChatSession:
         paths = _paths(argument)
         if not paths:
             raise UsageError("Which regions?", hint="/region mask.png")
-        if self._medium.kind == "video":
-            raise UsageError("Regions work on images, not on videos.", hint="chat about one frame")
-        masks = load_regions(paths)
+        masks = load_regions(paths, self._medium)
         assert masks is not None
         self._reset()
         self._regions = Regions(masks, tuple(str(path) for path in paths))
