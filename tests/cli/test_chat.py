@@ -185,6 +185,7 @@ def test_a_chat_about_a_clip_from_a_pipe(sa2va, tmp_path):
     assert "Sure, [1]." in done.stdout and "The sky is blue." in done.stdout
     assert "Regions work on images" in done.stdout
     folder = tmp_path / "clip-chat"
+    assert (folder / ".sa2va-output").exists(), "no input of a job"
     assert (folder / "overlays" / "answer-001.overlay.mp4").stat().st_size > 1000
     (masks,) = (folder / "masks" / "answer-001").iterdir()
     names = [path.name for path in sorted(masks.iterdir())]
