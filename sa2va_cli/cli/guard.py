@@ -3,35 +3,46 @@
 import errno
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import typer
 
 from sa2va_cli.cli.exit_codes import exit_code
 from sa2va_cli.errors import JobError, Sa2vaError, UsageError
+from sa2va_cli.jobs.schema import STORE_NAME
 
 T = TypeVar("T")
+DAMAGE = (sqlite3.DatabaseError, sqlite3.OperationalError)  # their other kinds are bugs
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a file
 
 
 def run_guarded(command: Callable[[], T], json_log: bool = False) -> T:
     """The command's result. With `json_log` an error is a line like those of JsonView."""
+    told: Sa2vaError
     try:
         return command()
     except Sa2vaError as error:
-        _give_up_stdout()
-        _end(error, json_log)
+        told = error
+    except sqlite3.DatabaseError as error:
+        if type(error) not in DAMAGE:
+            raise
+        told = JobError(  # of a full disk the store tells itself
+            f"The job's file {STORE_NAME} cannot be read: {error}.",
+            hint="it or its disk is damaged: put a copy in its place, or begin anew in another "
+            "folder; what was exported is whole",
+        )
     except OSError as error:
         if error.errno not in FULL:  # Typer ends for a broken pipe; any other is a bug
             raise
-        _give_up_stdout()
-        full = JobError(  # files are written where it is told which
+        told = JobError(  # files are written where it is told which
             f"Cannot write to standard output: {error.strerror}.",
             hint="free some space, or send it elsewhere",
         )
-        _end(full, json_log)
+    _give_up_stdout()
+    sys.exit(_tell(told, json_log))
 
 
 def require_stdout() -> None:
@@ -42,7 +53,8 @@ def require_stdout() -> None:
         )
 
 
-def _end(error: Sa2vaError, json_log: bool) -> NoReturn:
+def _tell(error: Sa2vaError, json_log: bool) -> int:
+    """Returns the exit code."""
     code = exit_code(error)
     if json_log:
         message, _, hint = str(error).partition("\nHint: ")
@@ -50,7 +62,7 @@ def _end(error: Sa2vaError, json_log: bool) -> NoReturn:
         typer.echo(json.dumps(event), err=True)
     else:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
-    sys.exit(code)
+    return code
 
 
 def _give_up_stdout() -> None:

@@ -95,6 +95,20 @@ def test_export_does_not_write_where_a_run_will_but_may_read(job_dir, tmp_path):
     assert (tmp_path / "elsewhere" / "annotations.json").exists()
 
 
+@pytest.mark.parametrize("command", ["export", "status", "annotate tests -m demo -p x -o"])
+def test_a_damaged_store_is_told_in_a_sentence(job_dir, command):
+    store = job_dir / "job.sqlite"
+    data = bytearray(store.read_bytes())
+    page = int.from_bytes(data[16:18], "big")  # the first one tells that it is a store, and whose
+    data[page:] = b"\xff" * (len(data) - page)
+    store.write_bytes(data)
+    run = sa2va(*command.split(), job_dir)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: The job's file job.sqlite cannot be read: database disk")
+    assert "Traceback" not in run.stderr
+    assert store.read_bytes() == data
+
+
 def test_two_exports_do_not_write_into_one_folder(job_dir, tmp_path):
     with sole_writer(tmp_path):
         run = sa2va("export", job_dir, "-o", tmp_path)
