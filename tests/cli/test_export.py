@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -93,6 +94,17 @@ def test_export_does_not_write_where_a_run_will_but_may_read(job_dir, tmp_path):
     assert not (job_dir / "annotations.json").exists()
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert (tmp_path / "elsewhere" / "annotations.json").exists()
+
+
+def test_pictures_that_were_changed_in_place_are_told(job_dir, tmp_path):
+    picture = tmp_path / "b.jpg"
+    picture.write_bytes(b"another picture")
+    with closing(JobStore.open(job_dir)) as store:
+        with store.writing() as connection:
+            connection.execute("UPDATE items SET path = ?", (os.fsencode(picture),))
+        store.commit()
+    words = "Changed since they were annotated: 1. Masks may not fit: annotate again."
+    assert words in sa2va("export", job_dir, "-f", "coco").stderr
 
 
 @pytest.mark.parametrize("command", ["export", "status", "annotate tests -m demo -p x -o"])
