@@ -53,6 +53,12 @@ def require_stdout() -> None:
         )
 
 
+def print_error(text: str, *, err: bool) -> None:
+    """In red on a terminal, unless it is asked to do without colours (no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    typer.secho(text, fg=None if plain else typer.colors.RED, err=err)
+
+
 def _tell(error: Sa2vaError, json_log: bool) -> int:
     """Returns the exit code."""
     code = exit_code(error)
@@ -61,7 +67,7 @@ def _tell(error: Sa2vaError, json_log: bool) -> int:
         event = {"type": "fatal", "message": message, "hint": hint, "exit_code": code}
         typer.echo(json.dumps(event), err=True)
     else:
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        print_error(f"Error: {error}", err=True)
     return code
 
 

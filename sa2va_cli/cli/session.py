@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from sa2va_cli.cli.answers import AnswerFolder, Saved
+from sa2va_cli.cli.guard import print_error
 from sa2va_cli.cli.inline import inline_protocol, small_png
 from sa2va_cli.cli.medium import Medium, load_regions
 from sa2va_cli.cli.readable import ReadableText
@@ -90,13 +91,13 @@ class ChatSession:
         except KeyboardInterrupt:
             typer.echo("\nStopped: not asked." if asked else "\nCtrl-D or /quit ends the session.")
         except UnicodeDecodeError:
-            typer.secho("Error: What was typed is no valid UTF-8.", fg=typer.colors.RED)
+            print_error("Error: What was typed is no valid UTF-8.", err=False)
         except Sa2vaError as error:
-            typer.secho(f"Error: {error}", fg=typer.colors.RED)
+            print_error(f"Error: {error}", err=False)
         except out_of_memory.ERRORS as error:
             if not out_of_memory.is_out_of_memory(error):
                 raise
-            typer.secho(f"Out of memory, not asked: {error}", fg=typer.colors.RED)
+            print_error(f"Out of memory, not asked: {error}", err=False)
         return True
 
     def _do(self, line: str) -> bool:

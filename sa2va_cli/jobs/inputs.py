@@ -26,7 +26,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
     the job cannot be read.
     """
     given = _given_paths(config, stdin)
-    if not given:
+    if not (config.inputs or config.files_from or config.manifest):  # an empty list is no mistake
         raise UsageError(
             "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
         )

@@ -318,6 +318,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_dry_run_needs_no_right_to_write(tmp_path, pictures):
+    (tmp_path / "out").mkdir(mode=0o500)
+    assert annotate(tmp_path).returncode == 2
+    assert annotate(tmp_path, "--dry-run").returncode == 0
+
+
 def test_a_dry_run_shows_names_that_are_no_text_and_gives_the_terminal_no_orders(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "\x1b[31mcaf\udce9.jpg").touch()

@@ -80,6 +80,14 @@ def test_nothing_given_is_refused(tmp_path):
         ids(JobConfig(), tmp_path)
 
 
+def test_an_empty_list_is_as_good_as_an_empty_folder(tmp_path):
+    """`find photos -newer last | sa2va annotate -` has nothing to do on most days."""
+    (tmp_path / "none").touch()
+    assert ids(JobConfig(inputs=("-",)), tmp_path / "out") == []
+    for field in ("files_from", "manifest"):
+        assert ids(JobConfig(**{field: tmp_path / "none"}), tmp_path / "out") == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
