@@ -28,3 +28,19 @@ def test_masks_travel_as_bits_and_arrive_as_they_were(shape):
     arrived = bits_to_host(masks)
     assert arrived.dtype == bool and arrived.shape == shape
     assert (arrived == masks.numpy()).all()
+
+
+def test_places_are_computed_once_and_give_the_same_bits(golden_model):
+    encoder = golden_model.model.segmenter.image_encoder
+    side = golden_model.config.segmenter.image_size
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(5))
+    kept = encoder.backbone.kept_positions
+    assert kept.shape[1:3] == (side // 4, side // 4)
+    with torch.inference_mode():
+        once = encoder(picture)
+        encoder.backbone.kept_positions = None
+        anew = encoder(picture)
+    encoder.backbone.kept_positions = kept
+    for level in ("coarse", "middle", "fine"):
+        assert torch.equal(getattr(once, level), getattr(anew, level))
+    assert not any("kept" in name for name in encoder.state_dict())

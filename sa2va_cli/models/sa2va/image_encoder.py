@@ -15,6 +15,8 @@ from transformers.models.sam2.modeling_sam2 import (
 from sa2va_cli.models.sa2va.config import SegmenterConfig
 from sa2va_cli.models.sa2va.pointwise import PointwiseConv
 
+PATCH_STRIDE = 4  # pixels from one patch to the next
+
 
 @dataclass(frozen=True, slots=True)
 class FrameFeatures:
@@ -74,13 +76,35 @@ class WindowAttention(nn.Module):
         return states.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
+class Backbone(Sam2HieraDetModel):
+    """Hiera; what it adds to its patches for their places follows from weights and size alone."""
+
+    kept_positions: Tensor | None
+
+    def __init__(self, config: Sam2HieraDetConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("kept_positions", None, persistent=False)
+
+    def keep_positions(self, side: int) -> None:
+        """Compute them once, for `side` x `side` patches of weights that do not change any more."""
+        with torch.no_grad():
+            self.kept_positions = self._get_pos_embed((side, side)).contiguous()
+
+    def _get_pos_embed(self, hw: tuple[int, int]) -> Tensor:
+        """(1, h, w, D)"""
+        kept = self.kept_positions
+        if kept is not None and kept.shape[1:3] == hw:
+            return kept
+        return super()._get_pos_embed(hw)
+
+
 class ImageEncoder(nn.Module):
     """Pixels to features."""
 
     def __init__(self, config: SegmenterConfig, attention: str) -> None:
         super().__init__()
         channels = [config.embed_dim * 2**stage for stage in range(4)]
-        self.backbone = Sam2HieraDetModel(
+        self.backbone = Backbone(
             Sam2HieraDetConfig(
                 hidden_size=config.embed_dim,
                 num_attention_heads=config.num_heads,
@@ -97,6 +121,10 @@ class ImageEncoder(nn.Module):
         for block in self.backbone.blocks:
             block.attn = WindowAttention(block.attn)
         self.neck = FeaturePyramid(channels, config.hidden_size)
+
+    def keep_positions(self) -> None:
+        """Call it when the weights are loaded and stay as they are."""
+        self.backbone.keep_positions(self.backbone.config.image_size[0] // PATCH_STRIDE)
 
     def forward(self, sam_pixel_values: Tensor) -> FrameFeatures:
         """(T, 3, size, size) -> FrameFeatures of T frames."""

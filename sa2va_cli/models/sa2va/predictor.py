@@ -100,6 +100,7 @@ class Sa2VA:
         tokenizer.check_fits(config.language.vocab_size)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
+        model.segmenter.image_encoder.keep_positions()
         if compile:
             compile_now(model, chosen_device)
         return cls(model, tokenizer, source.revision)
