@@ -3,14 +3,19 @@
 The GPU is a pretence (pretend_gpu.py): devices and number formats are checked, not kernels.
 """
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sa2va_cli import Sa2VA
+from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiling import warm_up
 from sa2va_cli.models.sa2va.config import load_config
+from sa2va_cli.models.sa2va.device import choose_device
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.steps import bits_to_host
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
@@ -96,6 +101,38 @@ def test_the_plain_engine(gpu_model):
     picture = PICTURE[:40, :40]
     assert texts(plain.answer_image(picture, ONE)) == texts(gpu_model.answer_image(picture, ONE))
     assert len(list(plain.answer_video(clip(3), ONE, VideoOptions(key_frames=2)))) == 3
+
+
+class Refusing(TorchFunctionMode):
+    """A device that the driver lists, and on which nothing runs."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if (kwargs or {}).get("device") == torch.device("cuda:1"):
+            raise self.error
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (torch.AcceleratorError("CUDA error: no kernel image\nCompile with"), UsageError, "image$"),
+        (RuntimeError("The NVIDIA driver on your system is too old"), UsageError, "too old$"),
+        (torch.cuda.DeferredCudaCallError("CUDA call failed lazily"), UsageError, "lazily$"),
+        (torch.OutOfMemoryError("CUDA out of memory."), torch.OutOfMemoryError, "out of memory"),
+        (RuntimeError("CUDA error: out of memory"), RuntimeError, "out of memory"),
+    ],
+)
+def test_a_gpu_that_does_not_compute_is_refused(error, expected, message, monkeypatch):
+    """Once, instead of a worker that dies over each item. Lack of memory may pass."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:0") == GPU
+    with Refusing(error), pytest.raises(expected) as refused:
+        choose_device("cuda:1")
+    assert re.search(message, str(refused.value).splitlines()[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (2, 16, 8)])
