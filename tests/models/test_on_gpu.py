@@ -15,7 +15,7 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiling import warm_up
 from sa2va_cli.models.sa2va.config import load_config
-from sa2va_cli.models.sa2va.device import choose_device
+from sa2va_cli.models.sa2va.device import choose_device, settle_arithmetic
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.steps import bits_to_host
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
@@ -133,6 +133,31 @@ def test_a_gpu_that_does_not_compute_is_refused(error, expected, message, monkey
     with Refusing(error), pytest.raises(expected) as refused:
         choose_device("cuda:1")
     assert re.search(message, str(refused.value).splitlines()[0])
+
+
+@pytest.fixture
+def arithmetic():
+    """What torch's switches say; they are put back."""
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    before = cudnn.allow_tf32, cudnn.deterministic, cuda.cudnn_sdp_enabled()
+    yield lambda: (cudnn.allow_tf32, cudnn.deterministic, cuda.cudnn_sdp_enabled())
+    cudnn.allow_tf32, cudnn.deterministic = before[:2]
+    cuda.enable_cudnn_sdp(before[2])
+
+
+def test_on_a_gpu_float32_is_float32_and_the_same_again_the_same(arithmetic):
+    before = arithmetic()
+    settle_arithmetic(torch.device("cpu"))
+    assert arithmetic() == before
+    settle_arithmetic(GPU)
+    assert arithmetic() == (False, True, False)
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_model_is_loaded_on_a_gpu_by_its_name(golden_checkpoint, arithmetic, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    model = Sa2VA.from_pretrained(str(golden_checkpoint), device="cuda")
+    assert (model.device, model.dtype, arithmetic()[0]) == (GPU, torch.bfloat16, False)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (2, 16, 8)])

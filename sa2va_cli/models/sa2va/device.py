@@ -50,6 +50,19 @@ def _check_gpu(device: torch.device) -> None:
         ) from error
 
 
+def settle_arithmetic(device: torch.device) -> None:
+    """From now on, in this process, float32 is float32 on a GPU, and the same again the same.
+
+    torch lets cuDNN round what convolutions multiply to 10 bits, and choose algorithms that sum in
+    any order; and where it prefers cuDNN's attention (Hopper), a plan is built anew for each
+    length, which is for each word. The flash and memory-efficient kernels do without.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """ "auto" is bfloat16 on a GPU, as the weights were made for, and float32 on a CPU."""
     if isinstance(dtype, torch.dtype):
