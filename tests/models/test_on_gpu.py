@@ -68,7 +68,9 @@ def test_in_float32_an_image_is_answered_as_on_the_processor(golden_checkpoint, 
             assert (frame.masks == wanted.masks).mean() > 0.999
 
 
-def test_images_one_by_one_and_several_at_a_time(gpu_model):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_one_by_one_and_several_at_a_time(gpu_model, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     alone = gpu_model.answer_image(PICTURE, QUESTIONS)
     together = gpu_model.answer_images([(PICTURE, QUESTIONS), (PICTURE[:, :30], ONE)])
     assert texts(together[0]) == texts(alone)
