@@ -8,8 +8,9 @@ import typer
 
 from sa2va_cli.cli.exit_codes import EXIT_DONE, EXIT_SOME_FAILED
 from sa2va_cli.cli.formats import chosen_formats, with_failures
+from sa2va_cli.cli.guard import require_stdout
 from sa2va_cli.cli.services import Services
-from sa2va_cli.cli.stream import jsonl_stream
+from sa2va_cli.cli.stream import STDOUT, jsonl_stream
 from sa2va_cli.config import JobConfig
 from sa2va_cli.exporters import ExportOptions, export_options, export_results
 from sa2va_cli.exporters.base import Exported
@@ -25,6 +26,8 @@ from sa2va_cli.runners.supervisor import ignore
 def annotate_job(config: JobConfig, services: Services) -> int:
     """Run a job to its end, or to a signal. Returns the exit code; raises Sa2vaError."""
     started = time.monotonic()
+    if config.dry_run or config.jsonl == STDOUT:
+        require_stdout()
     named = ",".join(config.formats) or None
     chosen_formats(named, has_videos=False)  # an unknown one is told before anything is done
     options = export_options(config.coco_segmentation, config.min_score, config.min_presence)

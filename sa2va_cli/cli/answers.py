@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sa2va_cli.cli.medium import Medium
 from sa2va_cli.exporters import ExportOptions, overlay, png, video
+from sa2va_cli.exporters.files import marked_output
 from sa2va_cli.exporters.names import item_file, item_folder
 from sa2va_cli.exporters.one_item import OneItem
 from sa2va_cli.results import Answer, MaskRecord
@@ -32,6 +33,7 @@ class AnswerFolder:
 
     def save(self, asked: str, answer: Answer, masks: Sequence[MaskRecord]) -> Saved:
         """Raises JobError if it cannot be written."""
+        marked_output(self.root)
         item_id = f"answer-{self._next_number():03d}"
         item = self._medium.answered(item_id, asked, asked, answer)
         results = OneItem(item, lambda _: iter(masks))

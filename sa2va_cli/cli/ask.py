@@ -3,6 +3,7 @@
 from typing import Any
 
 from sa2va_cli.cli import talk_options as t
+from sa2va_cli.cli.guard import require_stdout
 from sa2va_cli.errors import UsageError
 
 
@@ -28,11 +29,12 @@ def ask(
     from sa2va_cli.cli.load import load_model, talk_config
     from sa2va_cli.cli.medium import load_regions, open_medium
 
+    require_stdout()
     if not question.strip():
         raise UsageError("The question is empty.", hint='sa2va ask photo.jpg "What is it?"')
     device = talk.pop("device")
     config = talk_config(talk)
-    regions = load_regions(region or [])
     with open_medium(medium, config) as opened:
+        regions = load_regions(region or [], opened)
         answered = ask_run(load_model(config, device), opened, question, regions)
     answered.write(as_json, output)

@@ -26,7 +26,7 @@ from sa2va_cli.results import (
 )
 from sa2va_cli.runners.job import frame_sampling, video_options
 from sa2va_cli.tasks.question import AskTask
-from sa2va_cli.tasks.region_source import read_regions
+from sa2va_cli.tasks.region_source import check_proportions, read_regions
 
 if TYPE_CHECKING:
     from sa2va_cli.models.sa2va.chat import Conversation
@@ -141,19 +141,23 @@ def open_medium(path: Path, config: JobConfig) -> Iterator[Medium]:
         )
 
 
-def load_regions(paths: Sequence[Path]) -> np.ndarray | None:
+def load_regions(paths: Sequence[Path], medium: Medium) -> np.ndarray | None:
     """(regions, H, W) bool from mask PNGs, in order; None for no paths.
 
-    Raises MediaError for a file that is no mask, UsageError when they do not fit together.
+    Raises MediaError for a file that is no mask or not one of this picture, UsageError when they do
+    not fit together, or the medium is a video.
     """
-    regions = [region.mask for path in paths for region in read_regions(path)]
     if not paths:
         return None
+    if medium.kind == "video":
+        raise UsageError("Regions work on images, not on videos.", hint="ask about one frame")
+    regions = [region for path in paths for region in read_regions(path)]
     if not regions:
         raise UsageError("The masks are empty.", hint="white, or any value but 0, is the region")
-    if len({mask.shape for mask in regions}) > 1:
+    if len({region.mask.shape for region in regions}) > 1:
         raise UsageError("The masks have different sizes.", hint="draw them on the same picture")
-    return np.stack(regions)
+    check_proportions(regions, medium.height, medium.width)
+    return np.stack([region.mask for region in regions])
 
 
 def _find(path: Path) -> MediaItem:

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from sa2va_cli.cli.answers import AnswerFolder, Saved
+from sa2va_cli.cli.guard import print_error
 from sa2va_cli.cli.inline import inline_protocol, small_png
 from sa2va_cli.cli.medium import Medium, load_regions
 from sa2va_cli.cli.readable import ReadableText
@@ -65,7 +66,7 @@ class ChatSession:
     def recall(self, turns: Sequence[Exchanged]) -> None:
         """Go on from an earlier conversation. Raises Sa2vaError if it does not fit the medium."""
         for turn in turns:
-            masks = load_regions([Path(file) for file in turn.regions])
+            masks = load_regions([Path(file) for file in turn.regions], self._medium)
             self._conversation.recall(turn.question, turn.answer, masks)
             self._exchanged.append(turn)
 
@@ -90,13 +91,13 @@ class ChatSession:
         except KeyboardInterrupt:
             typer.echo("\nStopped: not asked." if asked else "\nCtrl-D or /quit ends the session.")
         except UnicodeDecodeError:
-            typer.secho("Error: What was typed is no valid UTF-8.", fg=typer.colors.RED)
+            print_error("Error: What was typed is no valid UTF-8.", err=False)
         except Sa2vaError as error:
-            typer.secho(f"Error: {error}", fg=typer.colors.RED)
+            print_error(f"Error: {error}", err=False)
         except out_of_memory.ERRORS as error:
             if not out_of_memory.is_out_of_memory(error):
                 raise
-            typer.secho(f"Out of memory, not asked: {error}", fg=typer.colors.RED)
+            print_error(f"Out of memory, not asked: {error}", err=False)
         return True
 
     def _do(self, line: str) -> bool:
@@ -166,9 +167,7 @@ class ChatSession:
         paths = _paths(argument)
         if not paths:
             raise UsageError("Which regions?", hint="/region mask.png")
-        if self._medium.kind == "video":
-            raise UsageError("Regions work on images, not on videos.", hint="chat about one frame")
-        masks = load_regions(paths)
+        masks = load_regions(paths, self._medium)
         assert masks is not None
         self._reset()
         self._regions = Regions(masks, tuple(str(path) for path in paths))

@@ -5,6 +5,7 @@ import json
 import typer
 
 from sa2va_cli.cli import options as o
+from sa2va_cli.cli.guard import require_stdout
 
 
 def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
@@ -15,6 +16,7 @@ def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
     """
     from sa2va_cli.jobs.status import job_folders, job_status  # loads NumPy: not for --help
 
+    require_stdout()
     statuses = [job_status(folder) for folder in job_folders(job_dir)]
     if as_json:
         whole = {

@@ -13,7 +13,7 @@ from sa2va_cli.exporters.base import (
 )
 from sa2va_cli.exporters.coco import CocoExporter
 from sa2va_cli.exporters.cvat import CvatExporter
-from sa2va_cli.exporters.files import OutputFolder, sole_writer
+from sa2va_cli.exporters.files import marked_output, sole_writer
 from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
 from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
@@ -88,6 +88,6 @@ def export_results(
     """
     names = dict.fromkeys(name for asked in formats for name in (*NEEDS.get(asked, ()), asked))
     exporters = {name: get_exporter(name, options) for name in names}
-    with sole_writer(OutputFolder(out_dir).root):
+    with sole_writer(marked_output(out_dir)):
         exported = {name: exporter.export(results, out_dir) for name, exporter in exporters.items()}
     return [one for name, one in exported.items() if name in formats or one.count or one.notes]

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sa2va_cli.errors import JobError, JobLockedError
+from sa2va_cli.media.item import OUTPUT_MARK
 
 
 class OutputFolder:
@@ -75,6 +76,22 @@ def _digest(path: Path) -> int:
     name = unicodedata.normalize("NFC", str(path)).casefold()
     digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def marked_output(root: Path) -> Path:
+    """Makes a folder whose pictures no later job takes for inputs; its real path. Raises JobError.
+
+    One in which there is something already stays without the mark, which would hide that, too.
+    """
+    folder = OutputFolder(root).root
+    try:
+        with os.scandir(folder) as entries:
+            empty = next(entries, None) is None
+        if empty:
+            (folder / OUTPUT_MARK).touch()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
 
 
 @contextmanager

@@ -90,8 +90,8 @@ def _check_presence(config: JobConfig) -> None:
         raise UsageError("--min-presence needs to know what is there.", hint="add --presence ask")
 
 
-def check_output(output: Path) -> None:
-    """The job folder is one, or can be made. Raises UsageError; writes nothing."""
+def check_output(output: Path, *, writing: bool = True) -> None:
+    """The job folder is one, or can be made. Raises UsageError; writes nothing itself."""
     try:
         output.stat()
     except OSError as error:
@@ -103,5 +103,5 @@ def check_output(output: Path) -> None:
         raise UsageError(f"The output {output} is not a folder.", hint="name a folder with -o")
     folders = (output, *output.resolve().parents)
     existing = next(folder for folder in folders if os.access(folder, os.F_OK))
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if writing and not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"You may not write to {existing}.", hint="name another folder with -o")

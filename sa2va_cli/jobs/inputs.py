@@ -11,6 +11,7 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.jobs.schema import STORE_NAME, store_path
 from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.media.discover import DiscoverOptions, Discovery, GivenPath, discover
+from sa2va_cli.media.item import OUTPUT_MARK
 from sa2va_cli.media.listing import read_manifest, read_paths
 
 STDIN = "-"
@@ -25,7 +26,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
     the job cannot be read.
     """
     given = _given_paths(config, stdin)
-    if not given:
+    if not (config.inputs or config.files_from or config.manifest):  # an empty list is no mistake
         raise UsageError(
             "There is nothing to annotate.", hint="name files or folders: sa2va annotate photos/"
         )
@@ -37,7 +38,7 @@ def find_inputs(config: JobConfig, job_dir: Path, stdin: BinaryIO | None = None)
         frames_as_video=config.frames_as_video,
         hidden=config.hidden,
         skip_folders=(os.fspath(job_dir),),
-        skip_marked=STORE_NAME,  # the pictures that other jobs made
+        skip_marked=(STORE_NAME, OUTPUT_MARK),  # pictures that we made
         known={} if config.shard else known_ids(job_dir),
     )
     return discover(given, options)

@@ -14,7 +14,7 @@ from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.video import FrameSampling, Video, open_video
 from sa2va_cli.results import ItemResult, VideoOptions
 from sa2va_cli.tasks import Task, get_task
-from sa2va_cli.tasks.region_source import RegionSource, open_regions
+from sa2va_cli.tasks.region_source import RegionSource, check_proportions, open_regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,16 @@ class Opener:
 
     def _open_image(self, work: WorkItem) -> Opened:
         loaded = load_image(work.media.path, self._max_pixels)
-        return OpenedImage(work, self._ask(work), loaded.pixels, loaded.notes)
+        asked = self._ask(work, loaded.pixels)
+        return OpenedImage(work, asked, loaded.pixels, loaded.notes)
 
-    def _ask(self, work: WorkItem) -> Sequence[Exchange]:
+    def _ask(self, work: WorkItem, pixels: np.ndarray | None = None) -> Sequence[Exchange]:
         media = work.media
         regions = self._regions.regions(media.item_id) if self._regions else ()
         if self.task.needs_region and not regions:
             raise MediaError("There is no region for this picture.")
+        if pixels is not None:  # the task tells that it does not take videos
+            check_proportions(regions, *pixels.shape[:2])
         prompts = media.prompts or self._asking.prompts
         asked = exchanges(self.task, prompts, media.media_kind, regions)
         return with_presence(asked, media.media_kind) if self._asking.presence else asked

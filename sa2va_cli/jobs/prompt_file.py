@@ -44,7 +44,7 @@ def prompts_from(value: Any, where: str) -> tuple[Prompt, ...]:
         return (parse_prompt(value),)
     if isinstance(value, dict):
         return tuple(
-            Prompt(str(category), _sentence(sentence, where))
+            Prompt(_category(category, where), _sentence(sentence, where))
             for category, sentences in value.items()
             for sentence in (sentences if isinstance(sentences, list) else [sentences])
         )
@@ -53,6 +53,15 @@ def prompts_from(value: Any, where: str) -> tuple[Prompt, ...]:
     raise UsageError(
         f"{where} holds {value!r}, which is no prompt.",
         hint='write a list of sentences, or "category: sentence" lines',
+    )
+
+
+def _category(value: Any, where: str) -> str:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise UsageError(  # YAML takes off, no and on for truth values, 2026-01-02 for a day
+        f"{where} holds the category {value!r}, which is no text.",
+        hint="put it in quotation marks",
     )
 
 

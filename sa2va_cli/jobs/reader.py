@@ -4,12 +4,14 @@ A page is one short query: the file is never held for long, so that a run can wr
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sa2va_cli.jobs.schema import DONE, FAILED, open_existing, store_path
+from sa2va_cli.media.item import ItemKind
 from sa2va_cli.results import (
     AnswerRecord,
     Failure,
@@ -87,6 +89,15 @@ class StoreReader:
         )
         for item_id, path, reason, attempts in self._pages(query, FAILED):
             yield Failure(item_id, _text(path), reason, attempts)
+
+    def originals(self) -> Iterator[tuple[str, ItemKind, int, int]]:
+        """Path, kind, length and time of what each finished item was made of."""
+        query = (
+            "SELECT item_id, path, kind, size, mtime_ns FROM items "
+            "WHERE state = ? AND item_id > ? ORDER BY item_id LIMIT ?"
+        )
+        for _, path, kind, size, mtime_ns in self._pages(query, DONE):
+            yield os.fsdecode(path), kind, size, mtime_ns
 
     def _pages(self, query: str, state: str) -> Iterator[tuple[Any, ...]]:
         """Rows of a query whose first column is item_id, a page at a time."""

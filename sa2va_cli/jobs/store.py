@@ -222,6 +222,11 @@ def disk_errors(job_dir: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
+        if not job_dir.is_dir():
+            raise JobError(
+                f"The job folder {job_dir} is gone: it was removed or moved while it was in use.",
+                hint="put it back to go on with it, or run the same command again to begin anew",
+            ) from error
         raise JobError(
             f"Cannot write to {job_dir}: {error}.",
             hint="free some space or check the disk, then run the same command again; "

@@ -49,6 +49,7 @@ class _Index:
     times: array  # "d", seconds from the first frame
     duration: float  # seconds from the first frame to the end of the last one
     declared: int | None
+    declared_duration: float | None  # asked only where no number of frames is declared
     fps: float | None
 
 
@@ -102,6 +103,7 @@ def _decode(request: Request, pipe: _Pipe) -> None:
         fps=index.fps,
         duration=index.duration,
         declared_frames=index.declared,
+        declared_duration=index.declared_duration,
         num_frames=len(index.times),
         selected=tuple(request.sampling.span(index.times, sampled)),
         sampled=tuple(sampled),
@@ -174,6 +176,7 @@ def _read_index(path: str, pipe: _Pipe) -> _Index:
     with container:
         stamps, end, untimed = _read_stamps(container, stream, pipe)
         declared, base = stream.frames or None, stream.time_base
+        lasting = None if declared else _declared_duration(container, stream)
         rate = float(stream.average_rate) if stream.average_rate else None
     if not stamps:
         raise UndecodableError("it holds no frames")
@@ -183,7 +186,20 @@ def _read_index(path: str, pipe: _Pipe) -> _Index:
     fps = _frame_rate(times, rate)
     told = float((end - stamps[0]) * base)
     duration = told if told > times[-1] else times[-1] + (1 / fps if fps else 0.0)
-    return _Index(stamps, times, duration, declared, fps)
+    return _Index(stamps, times, duration, declared, lasting, fps)
+
+
+def _declared_duration(container: Any, stream: Any) -> float | None:
+    """Seconds of the video stream, as the header tells them: Matroska counts no frames."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:  # there is no such tag
+        alone = container.duration and len(container.streams) == 1  # sound may last longer
+        return container.duration / av.time_base if alone else None
 
 
 def _read_stamps(container: Any, stream: Any, pipe: _Pipe) -> tuple[array, float, bool]:

@@ -38,7 +38,9 @@ class DiscoverOptions:
     frames_as_video: bool = False  # a folder that holds images is one video
     hidden: bool = False  # also names that begin with a dot
     skip_folders: tuple[str, ...] = ()  # never entered: the job's own output
-    skip_marked: str = ""  # folders below a given one that hold this file are not entered
+    skip_marked: tuple[
+        str, ...
+    ] = ()  # folders that hold such a file: not entered below a given one
     known: Mapping[str, str] = field(default_factory=dict)  # ids of before, by real path
 
 
@@ -222,7 +224,7 @@ class _Search:
             reason = f"the folder cannot be read: {error.strerror}"
             self._problem(path, _below(root, relative), reason)
             return
-        if relative and self.options.skip_marked in {entry.name for entry in entries}:
+        if relative and any(entry.name in self.options.skip_marked for entry in entries):
             return
         real_folder, frames = os.path.realpath(path), dict[str, os.stat_result]()
         for entry in entries:

@@ -34,7 +34,7 @@ class FrameFolder:
         selected = range(stop) if sampling.between else sampled
         height, width = self._first_size(path, selected)
         self.info = VideoInfo(
-            width, height, None, None, None, count, tuple(selected), tuple(sampled)
+            width, height, None, None, None, None, count, tuple(selected), tuple(sampled)
         )
 
     @property

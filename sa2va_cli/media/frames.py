@@ -70,6 +70,8 @@ def _thin_out(chosen: Sequence[int], times: Sequence[float], fps: float) -> list
 
 ALL_FRAMES = FrameSampling()
 
+LAST_FRAMES = 3  # of these, containers tell differently how long they are shown
+
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
@@ -80,9 +82,26 @@ class VideoInfo:
     fps: float | None  # average over the file; None for a folder of frames
     duration: float | None  # seconds; None for a folder of frames
     declared_frames: int | None  # what the header says, if it does
+    declared_duration: float | None  # seconds, where it does not
     num_frames: int  # what the file holds, counted without decoding
     selected: tuple[int, ...]  # the frames that are decoded
     sampled: tuple[int, ...]  # of these, the ones that the sampling names; all but for `between`
+
+    def shortfall(self) -> str:
+        """How the header and the file differ, in words; "" if they do not."""
+        if self.declared_frames is not None and self.declared_frames != self.num_frames:
+            return (
+                f"the header says {self.declared_frames} frames, the file holds {self.num_frames}"
+            )
+        if self.declared_duration is None or self.duration is None:
+            return ""
+        slack = LAST_FRAMES * self.duration / self.num_frames
+        if self.duration + slack >= self.declared_duration:
+            return ""
+        return (
+            f"the header says {self.declared_duration:.1f} s, "
+            f"the file holds {self.duration:.1f} s of pictures"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from sa2va_cli.config import Prompt
 from sa2va_cli.results import MediaKind
 
+OUTPUT_MARK = ".sa2va-output"  # a folder that holds this file was made by us: no input
 ItemKind = Literal["image", "video", "frames"]
 
 

@@ -1,5 +1,6 @@
 """Lists of paths that other programs write: lines, NUL-separated names, JSON-lines manifests."""
 
+import codecs
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ def read_paths(stream: BinaryIO, nul: bool = False) -> list[GivenPath]:
     Names are taken byte by byte: only the end of the line is no part of them. Empty ones are
     left out. Relative paths start from the working folder. Raises UsageError for a line with NUL.
     """
-    data = stream.read()
+    data = stream.read().removeprefix(codecs.BOM_UTF8)  # Windows' editors begin lists with it
     if b"\x00" in data and not nul:
         raise UsageError(
             "The list of paths holds NUL characters, which no name has.",

@@ -37,9 +37,8 @@ class VideoFile:
         self._notes: dict[str, None] = {}  # in order, each once
         self._waiting: _Decoder | None = _Decoder(self._request, frame_timeout)
         self.info = self._read_info(self._waiting)
-        declared, held = self.info.declared_frames, self.info.num_frames
-        if declared is not None and declared != held:
-            self._note(f"the header says {declared} frames, the file holds {held}")
+        if shortfall := self.info.shortfall():
+            self._note(shortfall)
 
     @property
     def notes(self) -> tuple[str, ...]:

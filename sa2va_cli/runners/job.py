@@ -56,7 +56,7 @@ def prepare(config: JobConfig, source: ModelSource) -> Prepared:
         raise UsageError("No output folder.", hint="name one with -o")
     shard = parse_shard(config.shard) if config.shard else None
     job_dir = output / shard.folder if shard else output
-    check_output(output)
+    check_output(output, writing=not config.dry_run)
     check_values(config)
     frame_sampling(config)
     config = _with_prompts(config)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -36,6 +37,21 @@ class RegionSource(Protocol):
     def mark(self, item_id: str) -> str:
         """16 hex digits that change when the regions of this image do."""
         ...
+
+
+def check_proportions(regions: Iterable[Region], height: int, width: int) -> None:
+    """A mask may be smaller or larger than its picture, but not of another shape.
+
+    Raises MediaError: it was drawn on another picture, or on this one before it was turned upright.
+    """
+    for region in regions:
+        rows, columns = region.mask.shape
+        if abs(rows * width - columns * height) > width + height:  # a pixel of rounding each way
+            raise MediaError(
+                f"The mask of region {region.name} has {columns} x {rows} pixels, "
+                f"its picture {width} x {height}.",
+                hint="draw regions on the picture as viewers show it: upright, and all of it",
+            )
 
 
 def open_regions(path: Path) -> RegionSource:

@@ -251,6 +251,30 @@ def test_standard_input_may_be_closed_unless_it_is_asked_for(tmp_path, pictures)
     assert "4 done (4 in this run), 0 failed" in run.stderr
 
 
+def with_stdout(where, *arguments):
+    """A command whose standard output is `/dev/full`, or closed: `&-`."""
+    shell = ["sh", "-c", f'exec "$@" >{where}', "sh", *command(*arguments)]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_full_or_closed_standard_output_ends_with_a_sentence(tmp_path, pictures):
+    job = ("annotate", tmp_path / "in", "-p", "a car", "-o", tmp_path / "out", "-d", "cpu", "-q")
+    for arguments in ((*job, "--jsonl", "-"), (*job, "--dry-run")):
+        closed = with_stdout("&-", *arguments)
+        assert closed.returncode == 2
+        assert closed.stderr.startswith("Error: Standard output is closed.\nHint: ")
+    assert not (tmp_path / "out").exists(), "it is told before any work"
+    assert with_stdout("&-", *job).returncode == 0, "who asks for no lines needs no output"
+    for arguments in (("status", tmp_path / "out"), (*job, "--dry-run"), ("--version",)):
+        full = with_stdout("/dev/full", *arguments)
+        assert full.returncode == 1
+        assert full.stderr.startswith("Error: Cannot write to standard output: No space left")
+        assert "Traceback" not in full.stderr and "Exception ignored" not in full.stderr
+    full = with_stdout("/dev/full", *job, "--force", "--jsonl", "-")
+    assert (full.returncode, full.stderr.count("\n")) == (1, 2), full.stderr
+    assert with_stdout("&-", "status", tmp_path / "out").returncode == 2
+
+
 def test_json_log_is_json_and_ends_with_a_summary(tmp_path, pictures):
     write_poison(tmp_path / "in/oom.png", "oom")
     run = annotate(tmp_path, "--json-log")
@@ -292,6 +316,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, pictures):
     assert run.returncode == 0
     assert run.stdout.startswith("4 items to do with 2 workers on cpu")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_dry_run_needs_no_right_to_write(tmp_path, pictures):
+    (tmp_path / "out").mkdir(mode=0o500)
+    assert annotate(tmp_path).returncode == 2
+    assert annotate(tmp_path, "--dry-run").returncode == 0
 
 
 def test_a_dry_run_shows_names_that_are_no_text_and_gives_the_terminal_no_orders(tmp_path):

@@ -60,7 +60,7 @@ def nearly_equal(mask, expected):
 
 def test_a_conversation_on_a_terminal(golden_checkpoint, tmp_path):
     (tmp_path / "talk.json").write_text(json.dumps({"path": "x", "turns": [FIRST_TURN]}))
-    write_region(tmp_path / "left half.png")
+    write_region(tmp_path / "left half.png", 350, 350)
     command = [sys.executable, "-m", "tests.cli.slow_chat", "chat", MULTI_TURN / "image.png"]
     options = ["-m", golden_checkpoint, "-d", "cpu", "--resume", "talk.json", "-o", "out"]
     here = {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app", "XDG_STATE_HOME": str(tmp_path)}
@@ -171,6 +171,8 @@ def test_a_question_about_a_region(sa2va, tmp_path):
         "ask", SINGLE, "?", "--region", left, "--region", write_region(tmp_path / "b.png", 8)
     )
     assert "different sizes" in str(other.exception)
+    turned = sa2va("ask", SINGLE, "?", "--region", write_region(tmp_path / "c.png", 320, 640))
+    assert "region 255 has 640 x 320 pixels, its picture" in str(turned.exception)
 
 
 def test_a_chat_about_a_clip_from_a_pipe(sa2va, tmp_path):
@@ -183,6 +185,7 @@ def test_a_chat_about_a_clip_from_a_pipe(sa2va, tmp_path):
     assert "Sure, [1]." in done.stdout and "The sky is blue." in done.stdout
     assert "Regions work on images" in done.stdout
     folder = tmp_path / "clip-chat"
+    assert (folder / ".sa2va-output").exists(), "no input of a job"
     assert (folder / "overlays" / "answer-001.overlay.mp4").stat().st_size > 1000
     (masks,) = (folder / "masks" / "answer-001").iterdir()
     names = [path.name for path in sorted(masks.iterdir())]

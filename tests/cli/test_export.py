@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -52,12 +53,14 @@ def test_export_writes_the_formats_that_are_asked_for_and_says_so(job_dir, tmp_p
     data = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert data["annotations"][0]["area"] == 18
     assert (tmp_path / "out" / "masks" / "a" / "b.jpg" / "obj_001_car.png").exists()
+    assert (tmp_path / "out" / ".sa2va-output").exists(), "these masks are no photos"
 
 
 def test_export_writes_into_the_job_folder_unless_told_otherwise(job_dir):
     result = CliRunner().invoke(app, ["export", str(job_dir), "--min-score", "0.9"])
     assert result.exit_code == 0
     assert json.loads((job_dir / "annotations.json").read_text())["annotations"] == []
+    assert not (job_dir / ".sa2va-output").exists(), "it is known by its store"
 
 
 def test_a_picture_that_is_gone_is_told_and_does_not_stop_the_rest(job_dir):
@@ -90,7 +93,32 @@ def test_export_does_not_write_where_a_run_will_but_may_read(job_dir, tmp_path):
     assert f"in use by process {os.getpid()}" in into_the_job.stderr
     assert not (job_dir / "annotations.json").exists()
     assert elsewhere.returncode == 0, elsewhere.stderr
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["annotations.json"]
+    assert (tmp_path / "elsewhere" / "annotations.json").exists()
+
+
+def test_pictures_that_were_changed_in_place_are_told(job_dir, tmp_path):
+    picture = tmp_path / "b.jpg"
+    picture.write_bytes(b"another picture")
+    with closing(JobStore.open(job_dir)) as store:
+        with store.writing() as connection:
+            connection.execute("UPDATE items SET path = ?", (os.fsencode(picture),))
+        store.commit()
+    words = "Changed since they were annotated: 1. Masks may not fit: annotate again."
+    assert words in sa2va("export", job_dir, "-f", "coco").stderr
+
+
+@pytest.mark.parametrize("command", ["export", "status", "annotate tests -m demo -p x -o"])
+def test_a_damaged_store_is_told_in_a_sentence(job_dir, command):
+    store = job_dir / "job.sqlite"
+    data = bytearray(store.read_bytes())
+    page = int.from_bytes(data[16:18], "big")  # the first one tells that it is a store, and whose
+    data[page:] = b"\xff" * (len(data) - page)
+    store.write_bytes(data)
+    run = sa2va(*command.split(), job_dir)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: The job's file job.sqlite cannot be read: database disk")
+    assert "Traceback" not in run.stderr
+    assert store.read_bytes() == data
 
 
 def test_two_exports_do_not_write_into_one_folder(job_dir, tmp_path):

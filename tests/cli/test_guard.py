@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from sa2va_cli.cli.guard import run_guarded
+from sa2va_cli.cli.guard import print_error, run_guarded
 
 
 def failing(error):
@@ -37,3 +37,13 @@ def test_a_device_that_is_full_is_told_without_a_traceback(error, capsys):
 def test_a_bug_is_not_taken_for_it():
     with pytest.raises(RuntimeError, match="assert"):
         run_guarded(failing(RuntimeError("CUDA error: device-side assert triggered")))
+
+
+@pytest.mark.parametrize("value, coloured", [("1", False), ("", True)])
+def test_errors_are_red_on_a_terminal_unless_no_colour_is_wanted(
+    value, coloured, monkeypatch, capsys
+):
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    print_error("Error: so it is.", err=True)
+    assert ("\x1b[31m" in capsys.readouterr().err) is coloured

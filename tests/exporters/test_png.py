@@ -8,7 +8,9 @@ from sa2va_cli.masks import decode_rle
 
 
 def tree(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """All files but the mark."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def test_images_get_one_file_for_each_mask_that_is_not_empty(photos, tmp_path):

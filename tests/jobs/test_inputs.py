@@ -7,6 +7,7 @@ import pytest
 
 from sa2va_cli.config import JobConfig, Prompt
 from sa2va_cli.errors import UsageError
+from sa2va_cli.exporters.files import marked_output
 from sa2va_cli.jobs.inputs import find_inputs
 from sa2va_cli.runners.job import prepare
 from tests.jobs.runs import PROMPTS, job, results, run_job
@@ -22,8 +23,13 @@ def test_what_jobs_have_written_is_no_input(tmp_path):
     for job_dir in ("out", "photos/before"):
         write_pictures(tmp_path / job_dir / "overlays", 1)
         (tmp_path / job_dir / "job.sqlite").touch()
+    write_pictures(marked_output(tmp_path / "photos/masks"), 1)
     config = JobConfig(inputs=(str(tmp_path),))
     assert ids(config, tmp_path / "out") == ["photos/00000.png", "photos/00001.png"]
+    write_pictures(marked_output(tmp_path / "photos"), 2)
+    assert len(ids(config, tmp_path / "out")) == 2, "other people's files are not hidden"
+    asked_for = JobConfig(inputs=(str(tmp_path / "photos/masks"),))
+    assert ids(asked_for, tmp_path / "out") == ["00000.png"]
 
 
 @pytest.mark.parametrize("inside", ["", "masks", "masks/00000.png"])
@@ -72,6 +78,14 @@ def test_a_prompt_that_is_given_twice_is_asked_once(tmp_path):
 def test_nothing_given_is_refused(tmp_path):
     with pytest.raises(UsageError, match="There is nothing to annotate"):
         ids(JobConfig(), tmp_path)
+
+
+def test_an_empty_list_is_as_good_as_an_empty_folder(tmp_path):
+    """`find photos -newer last | sa2va annotate -` has nothing to do on most days."""
+    (tmp_path / "none").touch()
+    assert ids(JobConfig(inputs=("-",)), tmp_path / "out") == []
+    for field in ("files_from", "manifest"):
+        assert ids(JobConfig(**{field: tmp_path / "none"}), tmp_path / "out") == []
 
 
 @pytest.mark.parametrize(

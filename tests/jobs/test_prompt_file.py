@@ -38,6 +38,8 @@ def test_prompts_are_read_from_any_of_these(tmp_path, name, text):
         ("p.json", "{", "Cannot read prompts"),
         ("p.json", "3", "which is no prompt"),
         ("p.yaml", "car: {a: b}", "which is no sentence"),
+        ("p.yaml", "off: the switch that is off", "the category False, which is no text"),
+        ("p.yaml", "~: a dog", "the category None"),
         ("p.csv", "a,b\nc,d\n", "no column `prompt`"),
         ("p.csv", "category,prompt\ncar\n", "line 2, is a row without a prompt: car"),
         ("p.csv", "category,prompt\ncar,\n", "line 2, is a row without a prompt: car"),

@@ -143,6 +143,17 @@ def test_a_picture_with_too_long_a_name_for_a_mask_only_fails_itself(tmp_path):
     assert (state.done, state.failed) == (1, 1)
 
 
+def test_a_picture_fails_whose_region_was_drawn_before_it_was_turned(tmp_path):
+    (picture,) = write_pictures(tmp_path / "in", 1)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (16, 20), 255).save(masks / picture.name)
+    asked = job(tmp_path, task="region", regions=masks, devices="cpu", runner="local")
+    assert run_job(asked).failed == 1
+    (failure,) = results(asked.output)
+    assert "region 255 has 16 x 20 pixels, its picture 20 x 16" in failure.reason
+
+
 def test_settings_as_text_do_not_hang_on_their_order():
     assert dump_settings({"a": 1, "b": 2}) == dump_settings({"b": 2, "a": 1})
 

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
@@ -114,6 +115,15 @@ def test_another_file_in_the_place_of_the_store_is_left_alone(tmp_path):
     (tmp_path / "job.sqlite").write_bytes(b"not a database, but long enough to look at" * 30)
     with pytest.raises(JobError, match=r"Cannot open .*not a database"):
         JobStore.open(tmp_path)
+
+
+def test_a_folder_that_was_removed_while_it_was_in_use_is_called_gone(tmp_path):
+    store = JobStore.open(tmp_path / "job")
+    shutil.rmtree(tmp_path / "job")
+    with pytest.raises(JobError, match=r"job is gone: it was removed or moved while"):
+        store.set_meta("a", "b")
+        store.commit()
+    store.close()
 
 
 def test_a_store_of_another_layout_is_refused(store, tmp_path):

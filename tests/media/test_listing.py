@@ -18,6 +18,10 @@ def test_lines_end_at_the_line_feed_and_keep_everything_else():
     assert paths(b"a.png\n b c.png \r\n\n-x\n\xc3\xa9") == ["a.png", " b c.png ", "-x", "é"]
 
 
+def test_a_list_from_a_windows_editor_begins_with_its_first_name():
+    assert paths(b"\xef\xbb\xbfa.png\r\nb.png\r\n") == ["a.png", "b.png"]
+
+
 def test_nul_separated_names_may_hold_line_feeds():
     assert paths(b"a\nb.png\0c.png\0", nul=True) == ["a\nb.png", "c.png"]
 

@@ -188,7 +188,16 @@ def test_offline_an_unknown_model_is_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    ["./missing", "/no/such/folder", "missing", "a/b/c", "~/x", "a/b/", "~nobody-of-this-name/x"],
+    [
+        "./missing",
+        "/no/such/folder",
+        "missing",
+        "a/b/c",
+        "~/x",
+        "a/b/",
+        "~nobody-of-this-name/x",
+        "n" * 300,
+    ],
 )
 def test_a_missing_path_is_not_looked_for_on_the_hub(path):
     assert not looks_like_hub_name(path)

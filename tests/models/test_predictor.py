@@ -1,6 +1,7 @@
 """The Python API: what it accepts, what it refuses, and the reference's sharp edges made blunt."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,18 @@ def test_what_does_not_fit_together_is_refused(golden_model, arguments, message)
     }
     with pytest.raises(UsageError, match=message):
         golden_model.predict(**square)
+
+
+def test_a_question_longer_than_the_model_can_read_is_refused(golden_model, capfd):
+    """The golden checkpoint has a scaling without an end, the demo one has 4096 places."""
+    demo = Sa2VA.from_pretrained("demo", device="cpu")
+    long = "<image>" + " a" * 9000
+    with pytest.raises(UsageError, match=r"has 9\d\d\d tokens, 64 of them the picture's; .* 4096"):
+        demo.predict(image=PICTURE[:40, :40], text=long)
+    assert golden_model.config.language.context_length is None
+    language = replace(golden_model.config.language, rope_scaling={"type": "yarn", "factor": 4.0})
+    assert language.context_length == 4 * 32768
+    assert capfd.readouterr() == ("", ""), "the tokenizer has no opinion of its own"
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "I;16", "CMYK"])

@@ -22,7 +22,7 @@ def with_presence(question, thing):
 
 def probability_alone(model, text, picture):
     """From a plain pass over the whole prompt, by the definition."""
-    from sa2va_cli.models.sa2va.predictor import as_rgb
+    from sa2va_cli.models.sa2va.pictures import as_rgb
 
     language_model = model.model.language_model
     with torch.inference_mode():

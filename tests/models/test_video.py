@@ -187,6 +187,7 @@ def test_sam2_weights_give_a_plain_checkpoint_the_second_decoder(
     save_file(original | {"no_obj_embed_spatial": torch.zeros(1, 64)}, tmp_path / "sam21")
     for wrong, message in (
         (tmp_path / "nothing", "No file"),
+        (tmp_path / ("n" * 300), "No file"),
         (plain / "model.safetensors", "no mask decoder"),
         (tmp_path / "sam2.pt", "pickled"),
         (tmp_path / "sam21", r"SAM 2\.1"),

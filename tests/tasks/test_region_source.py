@@ -6,7 +6,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sa2va_cli.errors import MediaError, UsageError
-from sa2va_cli.tasks.region_source import open_regions
+from sa2va_cli.tasks.region_source import Region, check_proportions, open_regions
 
 LABELS = np.array([[0, 1, 1, 7], [0, 1, 1, 7], [0, 0, 0, 7]], np.uint8)
 
@@ -184,3 +184,16 @@ def test_the_mark_of_a_coco_file_changes_only_for_the_images_that_do(tmp_path):
     before, after = marks(), marks(bbox=[0, 0, 3, 3])
     assert before[0] == after[0] and before[1] != after[1]
     assert marks() == before
+
+
+@pytest.mark.parametrize("height, width", [(300, 400), (150, 200), (33, 44), (34, 45), (3, 4)])
+def test_a_region_may_be_drawn_on_a_smaller_or_larger_copy(height, width):
+    check_proportions([Region(np.ones((height, width), bool), "1")], 300, 400)
+
+
+@pytest.mark.parametrize("height, width", [(400, 300), (300, 300), (448, 448), (310, 400)])
+def test_a_region_of_other_proportions_is_told(height, width):
+    fitting = Region(np.ones((300, 400), bool), "1")
+    with pytest.raises(MediaError) as raised:
+        check_proportions([fitting, Region(np.ones((height, width), bool), "2")], 300, 400)
+    assert f"region 2 has {width} x {height} pixels, its picture 400 x 300" in str(raised.value)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.conversation import IMAGE, STOP_WORDS
+from sa2va_cli.models.sa2va.generation import Generator
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.kept import KeptCells
-from sa2va_cli.models.sa2va.predictor import ImageLike, Pictures, Sa2VA, as_rgb
+from sa2va_cli.models.sa2va.pictures import ImageLike, Pictures, as_rgb
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
+from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.streaming import TextStream
 from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
@@ -59,10 +61,11 @@ class Reply:
 class Conversation:
     """Made by `Sa2VA.chat`. A question that fails or is interrupted was never asked."""
 
-    def __init__(self, model: Sa2VA, subject: Subject) -> None:
-        self._model = model
+    def __init__(self, steps: Steps, generator: Generator, subject: Subject) -> None:
+        self._steps = steps
+        self._generator = generator
         self._subject = subject
-        self._kept = KeptCells(model.model.reader.new_cells())
+        self._kept = KeptCells(steps.model.reader.new_cells())
         self.reset()
 
     def reset(self) -> None:
@@ -97,14 +100,14 @@ class Conversation:
         """The same with the masks streamed, for videos whose masks memory cannot hold."""
         text, spelled = self._spell(text, mask_prompts)
         regions = self._mask_prompts if self.turns else mask_prompts
-        model, seen = self._model, self._subject.seen()
-        prompt = model.steps.questions.encode_text(spelled, seen, regions)
+        seen = self._subject.seen()
+        prompt = self._steps.questions.encode_text(spelled, seen, regions)
         if not self.turns:  # regions of as many cells look alike as ids, but are not
             self._kept.cut(prompt.picture_end)
-        stream = TextStream(model.tokenizer, on_text or _ignore)
-        generated = model.generator.converse(prompt, self._kept, stream.update)
+        stream = TextStream(self._steps.tokenizer, on_text or _ignore)
+        generated = self._generator.converse(prompt, self._kept, stream.update)
         stream.finish(generated.ids)
-        answer, prompts = model.steps.answer(generated), model.steps.prompt_embeddings([generated])
+        answer, prompts = self._steps.answer(generated), self._steps.prompt_embeddings([generated])
         if seen.tokens is None:  # plain chat: [SEG] is a word like any other
             answer, prompts = Answer(answer.text), prompts[:0]
         turn = Turn(text, answer.text)
@@ -123,7 +126,7 @@ class Conversation:
         if not self.turns and seen.tokens is not None and IMAGE not in text:
             text = f"{IMAGE}\n{text.strip()}"
         question = Question(text, self.past_text, mask_prompts)
-        return text, self._model.steps.questions.spell(question, seen)
+        return text, self._steps.questions.spell(question, seen)
 
     def _masks_then_remember(
         self, prompts: Tensor, turn: Turn, spelled: str, regions: np.ndarray | None
@@ -134,7 +137,7 @@ class Conversation:
 
     def _remember(self, turn: Turn, spelled: str, regions: np.ndarray | None) -> None:
         """Turns are joined as in training: instruction, answer, its end word, line break."""
-        end_words = STOP_WORDS[self._model.config.template]
+        end_words = STOP_WORDS[self._steps.config.template]
         said = turn.answer
         for word in end_words:
             said = said.removesuffix(word)
@@ -156,31 +159,31 @@ class NoSubject:
 class ImageSubject:
     """One image: its tokens for the language model, and its SAM 2 features once it is needed."""
 
-    def __init__(self, model: Sa2VA, image: ImageLike) -> None:
-        self._model = model
+    def __init__(self, steps: Steps, image: ImageLike) -> None:
+        self._steps = steps
         self._picture = as_rgb(image)
         self._seen: SeenPicture | None = None
         self._features: FrameFeatures | None = None
 
     def seen(self) -> SeenPicture:
         if self._seen is None:
-            self._seen = self._model.steps.see_image(self._picture)
+            self._seen = self._steps.see_image(self._picture)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
         with torch.inference_mode():
             if self._features is None:
-                self._features = self._model.steps.features(self._picture, video=False)
-            decoded = self._model.model.segmenter.decode_prompts(self._features, prompts)
-            masks = self._model.steps.frame_masks(0, decoded, self._picture.size)
+                self._features = self._steps.features(self._picture, video=False)
+            decoded = self._steps.model.segmenter.decode_prompts(self._features, prompts)
+            masks = self._steps.frame_masks(0, decoded, self._picture.size)
         yield masks
 
 
 class VideoSubject:
     """A video, read again for every answer with masks."""
 
-    def __init__(self, model: Sa2VA, frames: Iterable[ImageLike], options: VideoOptions) -> None:
-        self._model = model
+    def __init__(self, steps: Steps, frames: Iterable[ImageLike], options: VideoOptions) -> None:
+        self._steps = steps
         self._frames = Pictures(frames)
         self._options = options
         self._num_frames = len(frames) if isinstance(frames, Sized) else None
@@ -192,7 +195,7 @@ class VideoSubject:
         """Raises UsageError for a video without frames."""
         if self._seen is None:
             self._keys = pick_key_frames(self._frames, self._options, self._num_frames)
-            self._seen = self._model.steps.see_video(self._keys.pictures)
+            self._seen = self._steps.see_video(self._keys.pictures)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
@@ -202,31 +205,31 @@ class VideoSubject:
             self._keys, pictures=list(self._keys.pictures), all_frames=iter(self._frames)
         )
         stream = MaskStream(
-            self._model.model.segmenter,
+            self._steps.model.segmenter,
             self._features_of,
             prompts,
             consistent=self._options.mode == "sa2va-i",
         )
         size = keys.size
         for frame_idx, decoded in stream.run(keys):
-            yield self._model.steps.frame_masks(frame_idx, decoded, size)
+            yield self._steps.frame_masks(frame_idx, decoded, size)
 
     def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
         if frame_idx in self._features:
             return self._features[frame_idx]
-        features = self._model.steps.features(picture, video=True)
+        features = self._steps.features(picture, video=True)
         if len(self._features) < KEPT_FRAMES:
             self._features[frame_idx] = features
         return features
 
 
-def start(
-    model: Sa2VA,
+def subject_of(
+    steps: Steps,
     image: ImageLike | None,
     video: Iterable[ImageLike] | None,
     options: VideoOptions,
-) -> Conversation:
-    """What `Sa2VA.chat` does."""
+) -> Subject:
+    """Raises UsageError for both, and for a video that can be read only once."""
     if image is not None and video is not None:
         raise UsageError("Both an image and a video were given.", hint="give one of them")
     if video is not None:
@@ -234,10 +237,8 @@ def start(
             raise UsageError(
                 "This video can be read only once.", hint="give a list of frames, not a generator"
             )
-        return Conversation(model, VideoSubject(model, video, options))
-    if image is not None:
-        return Conversation(model, ImageSubject(model, image))
-    return Conversation(model, NoSubject())
+        return VideoSubject(steps, video, options)
+    return NoSubject() if image is None else ImageSubject(steps, image)
 
 
 def _ignore(text: str) -> None:

@@ -80,6 +80,14 @@ class LanguageConfig:
     rope_scaling: dict[str, Any] | None
     tie_word_embeddings: bool
 
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that a prompt may have; None where "dynamic" scaling grows with it."""
+        scaling = self.rope_scaling or {}
+        if "dynamic" in (scaling.get("rope_type"), scaling.get("type")):
+            return None
+        return int(self.max_position_embeddings * scaling.get("factor", 1))
+
 
 @dataclass(frozen=True, slots=True)
 class SegmenterConfig:

@@ -1,5 +1,6 @@
 """Where a model is: a folder, the built-in demo, or a name on the Hugging Face hub."""
 
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,14 +44,15 @@ def local_folder(name_or_path: str, revision: str | None) -> Path | None:
     folder = demo_folder() if name_or_path == DEMO else Path(name_or_path)
     with suppress(RuntimeError):  # ~somebody without a home: a name like any other
         folder = folder.expanduser()
-    if folder.is_dir():
+    # Path.is_dir and Path.exists raise for names that are too long for a file.
+    if os.path.isdir(folder):  # noqa: PTH112
         if revision is not None:
             raise UsageError(
                 f"The model {name_or_path} is a folder here: it has no revision {revision!r}.",
                 hint="leave --revision out, or give the model's name on the hub",
             )
         return folder
-    if folder.exists():
+    if os.path.exists(folder):  # noqa: PTH110
         raise CheckpointError(
             f"{name_or_path} is a file, not a checkpoint folder.",
             hint="give the folder that holds config.json and the safetensors files",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.chat import Conversation, subject_of
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_now
@@ -27,6 +28,7 @@ from sa2va_cli.models.sa2va.groups import Drawn
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.pictures import ImageLike, Pictures, as_rgb
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
@@ -45,11 +47,6 @@ from sa2va_cli.results import (
     VideoOptions,
     WindowLook,
 )
-
-if TYPE_CHECKING:
-    from sa2va_cli.models.sa2va.chat import Conversation
-
-ImageLike = Image.Image | np.ndarray
 
 
 class Sa2VA:
@@ -290,16 +287,17 @@ class Sa2VA:
         image: ImageLike | None = None,
         video: Iterable[ImageLike] | None = None,
         options: VideoOptions | None = None,
-    ) -> "Conversation":
+    ) -> Conversation:
         """A conversation about an image, a video, or neither; the picture is looked at once.
 
         A video is iterated again for every answer with masks: give a list, or anything that can
         be, with a length if its key frames are to be uniform. Raises UsageError for a generator,
         for both an image and a video, and for a mode that the checkpoint cannot do.
         """
-        from sa2va_cli.models.sa2va.chat import start  # it builds on this class
-
-        return start(self, image, video, self._video_options(options or VideoOptions()))
+        options = self._video_options(options or VideoOptions())
+        return Conversation(
+            self.steps, self.generator, subject_of(self.steps, image, video, options)
+        )
 
     def _segment(
         self,
@@ -333,16 +331,6 @@ class Sa2VA:
         return answers, self.steps.prompt_embeddings(generated)
 
 
-class Pictures:
-    """Frames of any kind as RGB pictures, as often as the frames themselves can be iterated."""
-
-    def __init__(self, frames: Iterable[ImageLike]) -> None:
-        self._frames = frames
-
-    def __iter__(self) -> Iterator[Image.Image]:
-        return (as_rgb(frame) for frame in self._frames)
-
-
 def split_objects(frame: FrameMasks, answers: Sequence[Answer]) -> list[FrameMasks]:
     """The masks of one frame, dealt out to the answers that their [SEG] stand in."""
     parts, start = [], 0
@@ -355,18 +343,6 @@ def split_objects(frame: FrameMasks, answers: Sequence[Answer]) -> list[FrameMas
             )
         )
     return parts
-
-
-def as_rgb(image: ImageLike) -> Image.Image:
-    """A PIL picture or an array (H, W, 3) or (H, W) of uint8, as RGB."""
-    if isinstance(image, Image.Image):
-        return image if image.mode == "RGB" else image.convert("RGB")
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
-        return Image.fromarray(image).convert("RGB")
-    raise UsageError(
-        f"A picture of type {type(image).__name__} cannot be read.",
-        hint="give a PIL image or a uint8 array (height, width, 3) in RGB order",
-    )
 
 
 def _first_mask_prompts(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.conversation import (
     NO_PICTURE,
@@ -53,7 +54,7 @@ class QuestionEncoder:
         self._embed_tokens = embed_tokens
 
     def encode(self, question: Question, seen: SeenPicture) -> EncodedPrompt:
-        """Raises UsageError if picture and text do not fit together."""
+        """Raises UsageError if picture and text do not fit together, or not into the model."""
         return self.encode_text(self.spell(question, seen), seen, question.mask_prompts)
 
     def spell(self, question: Question, seen: SeenPicture) -> str:
@@ -72,11 +73,22 @@ class QuestionEncoder:
         num_region_tokens = 0 if cells is None else sum(_sizes(cells))
         num_context = seen.picture.num_tokens + num_region_tokens
         ids = encode_prompt(self._tokenizer, text, num_context)
+        self._check_length(len(ids), num_context)
         embeddings = self._embed(ids, seen, cells)
         picture_end = self._end_of_picture(ids, seen.picture)
         # Behind the picture, cells of regions look alike as tokens, but are not.
         shareable = len(ids) if cells is None else picture_end
         return EncodedPrompt(ids, embeddings, shareable, picture_end)
+
+    def _check_length(self, num_tokens: int, num_context: int) -> None:
+        """Behind its last position a language model answers, but with nonsense."""
+        limit = self._config.language.context_length
+        if limit is not None and num_tokens > limit:
+            raise UsageError(
+                f"The question has {num_tokens} tokens, {num_context} of them the picture's; this "
+                f"model reads {limit} at most.",
+                hint="shorten it; in a chat, begin anew with /reset",
+            )
 
     def _cells(self, mask_prompts: np.ndarray | None) -> Tensor | None:
         """(regions, side, side) bool."""

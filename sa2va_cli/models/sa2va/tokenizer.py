@@ -1,6 +1,7 @@
 """The checkpoint's tokenizer, and the ids of the tokens that Sa2VA gives a meaning to."""
 
 import json
+import sys
 from pathlib import Path
 
 from transformers import Qwen2Tokenizer
@@ -8,6 +9,7 @@ from transformers import Qwen2Tokenizer
 from sa2va_cli.errors import CheckpointError, UsageError
 
 SEG = "[SEG]"
+NO_LIMIT = sys.maxsize  # the language model's config tells it; published tokenizers warn too early
 REQUIRED_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", SEG, "<p>", "</p>", "<vp>", "</vp>")
 
 
@@ -23,6 +25,7 @@ class Tokenizer:
         with _Readable(folder):
             # The class is named: AutoTokenizer would ask about the published `auto_map`.
             self._tokenizer = Qwen2Tokenizer.from_pretrained(str(folder), local_files_only=True)
+        self._tokenizer.model_max_length = NO_LIMIT
         self.vocab = self._tokenizer.get_vocab()
         self.context_token_id = self._required_id("<IMG_CONTEXT>")
         self.seg_token_id = self._required_id(SEG)
