@@ -6,8 +6,10 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 DEMO ?= demo-out
-# So small a model wastes its time in one worker of two threads; two of one thread do not.
-DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo auto || echo cpu:2)
+# So small a model wastes its time in one worker of two threads; two of one thread do not. A driver
+# that is too old for this torch is no reason not to show the demo.
+USABLE = import sys, torch; sys.exit(not torch.cuda.is_available())
+DEVICES ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && $(BIN)/python -c '$(USABLE)' && echo auto || echo cpu:2)
 
 .PHONY: help setup demo pictures lint format test test-slow test-gpu bench-gpu bench-video clean
 

@@ -36,7 +36,7 @@ class StageClock:
     def __init__(self, model: Sa2vaModel, arithmetic: Arithmetic) -> None:
         self._model = model
         self._arithmetic = arithmetic
-        self._on_gpu = model.language_model.device.type == "cuda"
+        self._device = model.language_model.device
         language = model.language_model
         self._language_bytes = sum(weight.nbytes for weight in language.model.parameters())
         self._language_bytes -= language.get_input_embeddings().weight.nbytes  # looked up, not read
@@ -128,14 +128,16 @@ class StageClock:
         return partial(self._arithmetic.memory_attention, objects, cells)
 
     def _now(self) -> Moment:
-        if not self._on_gpu:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))  # not that of the first device
         return event
 
     def _between(self, start: Moment, end: Moment) -> float:
-        return start.elapsed_time(end) / 1000 if self._on_gpu else end - start
+        if self._device.type != "cuda":
+            return float(end - start)
+        return float(start.elapsed_time(end)) / 1000
 
 
 def _times(number: int, each: Count) -> Count:

@@ -21,7 +21,12 @@ from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_now
-from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
+from sa2va_cli.models.sa2va.device import (
+    choose_attention,
+    choose_device,
+    choose_dtype,
+    settle_arithmetic,
+)
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.published import published_config
@@ -110,6 +115,7 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
         return load_model(config, options.device)
     published = published_config(options.random_weights)
     device = choose_device(options.device)
+    settle_arithmetic(device)
     dtype = choose_dtype(config.dtype, device)
     attention = choose_attention(config.attention, device, dtype)
     typer.echo(f"drawing random weights of {options.random_weights} …", err=True)

@@ -41,6 +41,8 @@ def run_guarded(command: Callable[[], T], json_log: bool = False) -> T:
             f"Cannot write to standard output: {error.strerror}.",
             hint="free some space, or send it elsewhere",
         )
+    except (MemoryError, RuntimeError) as error:  # of a model without a job: ask, chat, bench
+        told = _no_memory(error)
     _give_up_stdout()
     sys.exit(_tell(told, json_log))
 
@@ -57,6 +59,18 @@ def print_error(text: str, *, err: bool) -> None:
     """In red on a terminal, unless it is asked to do without colours (no-color.org)."""
     plain = bool(os.environ.get("NO_COLOR"))
     typer.secho(text, fg=None if plain else typer.colors.RED, err=err)
+
+
+def _no_memory(error: MemoryError | RuntimeError) -> Sa2vaError:
+    """Raises the error again if it is another."""
+    from sa2va_cli.jobs.out_of_memory import is_out_of_memory, memory_reason  # numpy
+
+    if not is_out_of_memory(error):
+        raise error
+    return JobError(
+        memory_reason(error),
+        hint="see what else is using it (nvidia-smi), or take another device, or a smaller model",
+    )
 
 
 def _tell(error: Sa2vaError, json_log: bool) -> int:

@@ -13,7 +13,13 @@ from sa2va_cli.demo.build import GRID, SAM_SIZE, TILE
 from sa2va_cli.demo.phrases import VALUES
 from sa2va_cli.demo.scenes import Scene
 from sa2va_cli.models.sa2va.conversation import region_cells
-from sa2va_cli.models.sa2va.preprocess import frame_tile, normalise_sam, sam_square, tile_pixels
+from sa2va_cli.models.sa2va.preprocess import (
+    frame_tile,
+    normalise_sam,
+    normalise_tiles,
+    sam_square,
+    tile_squares,
+)
 
 PATCHES = 2 * GRID
 MASK_SIDE = SAM_SIZE // 4
@@ -32,7 +38,8 @@ class DenseTargets:
 
 def vision_pixels(images: list[np.ndarray]) -> Tensor:
     """(B, 3, TILE, TILE), prepared as the predictor does it."""
-    return tile_pixels([frame_tile(Image.fromarray(image), TILE) for image in images])
+    tiles = [frame_tile(Image.fromarray(image), TILE) for image in images]
+    return normalise_tiles(tile_squares(tiles))
 
 
 def sam_pixels(images: list[np.ndarray]) -> Tensor:

@@ -113,7 +113,7 @@ class StageRun:
         self.optimisers = Optimisers(groups)
         self.step, self.pictures, self.seconds = 0, 0, 0.0
         if self.path.exists():
-            saved = load_state(self.path, run.device)
+            saved = load_state(self.path)  # what belongs to weights follows them to their device
             self.optimisers.load_state_dict(saved["optimisers"])
             self.step, self.seconds = saved["step"], saved["seconds"]
             self.pictures = saved["pictures"]
@@ -232,10 +232,10 @@ class Log:
         sys.stderr.flush()
 
 
-def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
+def load_state(path: Path) -> dict[str, Any]:
     """What a stage saved; no code in it is run. Raises UsageError for any other file."""
     try:
-        saved = torch.load(path, weights_only=True, map_location=device)
+        saved = torch.load(path, weights_only=True, map_location="cpu")
         known = isinstance(saved, dict) and saved.keys() >= STATE_KEYS
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise _no_state(path) from error

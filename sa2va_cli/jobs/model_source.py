@@ -43,10 +43,11 @@ class Sa2vaLoader:
         # Imported here: torch takes seconds, and this class is also imported by the parent.
         import torch
 
+        from sa2va_cli.models.sa2va.device import choose_device
         from sa2va_cli.models.sa2va.predictor import Sa2VA
 
-        if device.startswith("cuda"):  # else libraries open a context on the first device too
-            torch.cuda.set_device(device)
+        if choose_device(device).type == "cuda":
+            torch.cuda.set_device(device)  # else libraries open a context on the first one, too
         model = Sa2VA.from_pretrained(
             self.folder,
             device=device,

@@ -5,6 +5,7 @@ if one prompt about one item is too much does the item fail.
 """
 
 import gc
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ from sa2va_cli.jobs.annotator import Annotator, BatchAnnotator
 from sa2va_cli.results import Prediction, Question
 
 ERRORS = (MemoryError, RuntimeError)  # that may mean it; `is_out_of_memory` tells
-HOST = "DefaultCPUAllocator"  # torch has no class of its own for the processor's memory
+# torch has a class of its own for what its pool on the device lacks. Not so for the processor's
+# memory, for pinned memory and contexts, for what libraries take beside the pool, and for a driver
+# that cannot be asked how much there was.
+SIGNS = re.compile(
+    r"DefaultCPUAllocator|CUDA (?:driver )?error: out of memory"
+    r"|CU(?:BLAS|DNN)_STATUS_\w*ALLOC\w*_FAILED|NVML_SUCCESS == "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
-    return HOST in str(error)
+    return SIGNS.search(str(error)) is not None
 
 
 def memory_reason(error: BaseException) -> str:

@@ -69,7 +69,14 @@ def _all_cuda() -> list[str]:
         return []
     import torch.cuda  # costs seconds: only where there may be a device
 
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    found = torch.cuda.device_count()  # as the driver lists them
+    if found and not torch.cuda.is_available():  # which warns why, on stderr
+        raise UsageError(
+            f"torch {torch.__version__} cannot use the {found} CUDA devices of this machine.",
+            hint="is the driver too old for it? nvidia-smi tells which CUDA it can do. "
+            "--devices cpu does without them",
+        )
+    return [f"cuda:{index}" for index in range(found)]
 
 
 def _one_cuda(index: int) -> str:

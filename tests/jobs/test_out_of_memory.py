@@ -8,7 +8,7 @@ import torch
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.jobs.annotator import BatchAnnotator
-from sa2va_cli.jobs.out_of_memory import Sparing, TooLarge
+from sa2va_cli.jobs.out_of_memory import Sparing, TooLarge, is_out_of_memory
 from sa2va_cli.results import Question
 from tests.jobs.runs import job, results, run_job
 from tests.jobs.tiny import TinyAnnotator, write_pictures
@@ -102,6 +102,28 @@ def test_what_is_too_large_alone_fails_alone():
     small, large, last = Sparing(Glutton(room=600)).answer(batch)
     assert isinstance(large, TooLarge) and "tried to allocate 1600" in large.reason
     assert texts_and_masks(small) == texts_and_masks(last)
+
+
+@pytest.mark.parametrize(
+    ("message", "lacks_memory"),
+    [
+        ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", True),
+        ("CUDA driver error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":1131', True),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("CUDA error: unspecified launch failure", False),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`", False),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_lack_of_memory_is_known_by_many_names(message, lacks_memory):
+    """As CUDA's libraries say it: half of these come as a plain RuntimeError."""
+    assert is_out_of_memory(RuntimeError(message)) == lacks_memory
+    assert is_out_of_memory(torch.AcceleratorError(message)) == lacks_memory
 
 
 def test_other_errors_are_not_taken_for_it():

@@ -108,8 +108,9 @@ def test_pixels_equal_the_reference(name, golden_case, model_for):
         frame_tile,
         image_tiles,
         normalise_sam,
+        normalise_tiles,
         sam_square,
-        tile_pixels,
+        tile_squares,
     )
 
     case = golden_case(name)
@@ -119,7 +120,7 @@ def test_pixels_equal_the_reference(name, golden_case, model_for):
     tiles = (
         [frame_tile(f, 448) for f in frames[:5]] if is_video else image_tiles(frames[0], 448, 12)
     )
-    compare_sample(case, "pixel_values", tile_pixels(tiles), limit=1e-6)
+    compare_sample(case, "pixel_values", normalise_tiles(tile_squares(tiles)), limit=1e-6)
     squares = torch.stack([sam_square(frame, config.segmenter.image_size) for frame in frames])
     values = normalise_sam(squares, torch.float32, video=is_video)
     compare_sample(case, "sam2_pixel_values", values, limit=1e-6)

@@ -42,6 +42,19 @@ def test_a_device_that_is_not_there_is_refused(text):
         choose_devices(text)
 
 
+@pytest.mark.parametrize("text", ["auto", "cuda", "1"])
+def test_devices_that_torch_cannot_use_are_told_before_a_worker_starts(text, tmp_path, monkeypatch):
+    """A driver that is too old lists its devices all the same."""
+    monkeypatch.setattr("sa2va_cli.runners.devices.DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="cannot use the 8 CUDA devices"):
+        choose_devices(text)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_devices("auto") == tuple(f"cuda:{number}" for number in range(8))
+    assert choose_devices("6,cuda:2", 2) == ("cuda:6", "cuda:6", "cuda:2", "cuda:2")
+
+
 def test_auto_is_the_processor_where_there_is_no_gpu():
     expected = torch.cuda.device_count() or min(usable_cores(), CPU_WORKERS)
     assert len(choose_devices("auto")) == expected

@@ -15,7 +15,12 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.compiler import cache_folder
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
-from sa2va_cli.models.sa2va.preprocess import normalise_sam, sam_square, tile_pixels
+from sa2va_cli.models.sa2va.preprocess import (
+    normalise_sam,
+    normalise_tiles,
+    sam_square,
+    tile_squares,
+)
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 from sa2va_cli.models.sa2va.steps import to_device
 from sa2va_cli.models.sa2va.tracker import Tracker
@@ -67,7 +72,8 @@ def warm_up(model: Sa2vaModel, device: torch.device) -> None:
     seen, drawn = model.vision_encoder.dtype, model.language_model.dtype
     blank = Image.new("RGB", (model.config.vision.image_size,) * 2)
     for tiles in SEVERAL:
-        model.visual_tokens(to_device(tile_pixels([blank] * tiles), device).to(seen))
+        squares = to_device(tile_squares([blank] * tiles), device)
+        model.visual_tokens(normalise_tiles(squares).to(seen))
     square = to_device(sam_square(blank, model.config.segmenter.image_size)[None], device)
     features = model.segmenter.encode(normalise_sam(square, drawn, video=False))
     for objects in SEVERAL:

@@ -13,21 +13,54 @@ ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2"}
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """A torch device from its name; "auto" is the first GPU, or the CPU."""
+    """A torch device from its name; "auto" is the first GPU, or the CPU.
+
+    Raises UsageError for a device that is not there, or that this torch cannot compute on.
+    """
     if str(device) == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        device = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise UsageError(
             f"Unknown device {str(device)!r}.", hint="use cpu, cuda or cuda:0"
         ) from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+    if chosen.type == "cuda":
+        _check_gpu(chosen)
+    return chosen
+
+
+def _check_gpu(device: torch.device) -> None:
+    """One addition: the driver also lists devices that it, or this torch, is too old or new for."""
+    if (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"There is no device {chosen}: this machine shows {torch.cuda.device_count()} GPUs.",
+            f"There is no device {device}: this machine shows {torch.cuda.device_count()} GPUs.",
             hint="use cpu, or check CUDA_VISIBLE_DEVICES and the driver",
         )
-    return chosen
+    try:
+        torch.ones(1, device=device).add_(1).item()
+    except (RuntimeError, torch.cuda.DeferredCudaCallError) as error:
+        if "out of memory" in str(error):  # of others, perhaps: they may leave
+            raise
+        reason = str(error).strip().partition("\n")[0]  # behind it is how to debug CUDA
+        raise UsageError(
+            f"{device} cannot be used: {reason}",
+            hint=f"use cpu, or a driver and a torch (this is {torch.__version__}) that go with "
+            "the device and with each other",
+        ) from error
+
+
+def settle_arithmetic(device: torch.device) -> None:
+    """From now on, in this process, float32 is float32 on a GPU, and the same again the same.
+
+    torch lets cuDNN round what convolutions multiply to 10 bits, and choose algorithms that sum in
+    any order; and where it prefers cuDNN's attention (Hopper), a plan is built anew for each
+    length, which is for each word. The flash and memory-efficient kernels do without.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

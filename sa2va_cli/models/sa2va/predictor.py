@@ -16,7 +16,12 @@ from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
-from sa2va_cli.models.sa2va.device import choose_attention, choose_device, choose_dtype
+from sa2va_cli.models.sa2va.device import (
+    choose_attention,
+    choose_device,
+    choose_dtype,
+    settle_arithmetic,
+)
 from sa2va_cli.models.sa2va.generation import Generator
 from sa2va_cli.models.sa2va.greedy import Ids
 from sa2va_cli.models.sa2va.groups import Drawn
@@ -92,6 +97,7 @@ class Sa2VA:
         chosen_device = choose_device(device)
         if compile:
             check_compiler(on_gpu=chosen_device.type == "cuda")
+        settle_arithmetic(chosen_device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         implementation = choose_attention(attention, chosen_device, chosen_dtype)
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)

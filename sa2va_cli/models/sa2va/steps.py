@@ -1,7 +1,9 @@
 """The steps from pixels to masks, each by itself: what the engines and conversations share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +23,9 @@ from sa2va_cli.models.sa2va.preprocess import (
     frame_tile,
     image_tiles,
     normalise_sam,
+    normalise_tiles,
     sam_square,
-    tile_pixels,
+    tile_squares,
 )
 from sa2va_cli.models.sa2va.questions import QuestionEncoder, SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
@@ -32,6 +35,7 @@ from sa2va_cli.results import Answer, FrameMasks
 
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
 FRAME_BATCH = 4  # images in one pass of SAM 2's encoder
+T = TypeVar("T")
 
 
 class Steps:
@@ -72,7 +76,7 @@ class Steps:
 
     def see_images(self, pictures: Sequence[Image.Image]) -> list[SeenPicture]:
         """Several images, whose tiles share the passes of the vision tower."""
-        tiles = [self.tiles(picture) for picture in pictures]
+        tiles = self._of_each(self.tiles, pictures)
         tokens = self._tile_tokens(list(chain.from_iterable(tiles)))
         return [see_image(own) for own in tokens.split([len(own) for own in tiles])]
 
@@ -93,7 +97,7 @@ class Steps:
     def features_of_each(self, pictures: Sequence[Image.Image]) -> Iterator[FrameFeatures]:
         """SAM 2's view of several images, encoded a few at a time."""
         side = self.config.segmenter.image_size
-        squares = torch.stack([sam_square(picture, side) for picture in pictures])
+        squares = torch.stack(self._of_each(lambda picture: sam_square(picture, side), pictures))
         for part in squares.split(FRAME_BATCH):
             values = normalise_sam(to_device(part, self.device), self.dtype, video=False)
             features = self.model.segmenter.encode(values)
@@ -132,13 +136,24 @@ class Steps:
         check_numbers(chain(frame.scores.tolist(), frame.object_scores.tolist()), "masks")
         return frame
 
+    def _of_each(
+        self, make: Callable[[Image.Image], T], pictures: Sequence[Image.Image]
+    ) -> list[T]:
+        """What is made of each picture, in order; a GPU that waits for it has all cores at work."""
+        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
+        if min(threads, len(pictures)) < 2:
+            return [make(picture) for picture in pictures]
+        with ThreadPoolExecutor(threads, "resize") as pool:
+            return list(pool.map(make, pictures))
+
     def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
         """(tiles, tokens_per_tile, D)."""
-        pixel_values = to_device(tile_pixels(tiles), self.device).to(
-            self.model.vision_encoder.dtype
-        )
+        squares, seen = to_device(tile_squares(tiles), self.device), self.model.vision_encoder.dtype
         return torch.cat(
-            [self.model.visual_tokens(part) for part in pixel_values.split(self._tiles_at_once)]
+            [
+                self.model.visual_tokens(normalise_tiles(part).to(seen))
+                for part in squares.split(self._tiles_at_once)
+            ]
         )
 
 
