@@ -20,6 +20,8 @@ from sa2va_cli.demo.shapes import Thing, paint
 PROMPTED = 5  # frames that the language model sees
 BAR_WIDTH = (0.2, 0.42)  # part of the picture: the widest hide large things
 GONE = 0.35  # of the things after a cut
+SEEN_BEFORE = (0, 2, 4)  # the prompted frames of a moment
+LONGEST = 30  # frames of the video that a moment is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Sequel:
     hiding: bool = False  # something hides behind a bar and comes back
     skip: int = 1  # time passes so much faster
     cut: bool = False  # things have changed places, and some are gone
+    moment: bool = False  # of a longer video, frames at which something hides or comes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Reel:
     """What is to be filmed: when, and how large. Pixels."""
 
     times: tuple[int, ...]
+    num_prompted: int  # of these
     width: int
     height: int
     roles: tuple[int | None, ...]  # whose place and path each thing has after the prompted frames
@@ -101,7 +105,12 @@ def make_clip(seed: int, length: int, hurry: float = 1.0, sequel: Sequel = Seque
         bars = _bars(rng, width, height)
         paths = [_path(rng, thing, bars, pace) for thing in things]
         roles = _recast(rng, len(things)) if sequel.cut else tuple(range(len(things)))
-        reel = Reel(times_of(length, sequel.skip), width, height, roles)
+        reel = Reel(times_of(length, sequel.skip), PROMPTED, width, height, roles)
+        if sequel.moment:
+            times = _times_of_moment(rng, things, paths, bars, reel)
+            if times is None:
+                continue
+            reel = replace(reel, times=times, num_prompted=len(SEEN_BEFORE))
         if sequel.hiding and not _something_hides(things, paths, bars, reel):
             continue
         clip = _film(rng, things, paths, bars, reel)
@@ -113,6 +122,29 @@ def times_of(length: int, skip: int) -> tuple[int, ...]:
     """When the frames of a video are taken."""
     last = PROMPTED - 1
     return tuple(time if time <= last else last + (time - last) * skip for time in range(length))
+
+
+def _times_of_moment(
+    rng: random.Random,
+    things: tuple[Thing, ...],
+    paths: list[Path],
+    bars: list[Bar],
+    reel: Reel,
+) -> tuple[int, ...] | None:
+    """As many as in the reel: some of the prompted frames, and those about a moment, if any."""
+    hides = []
+    for thing, path in zip(things, paths, strict=True):
+        places = [path.at(thing, time, reel.width, reel.height) for time in range(LONGEST)]
+        hidden = [time for time, at in enumerate(places) if any(bar.hides(at) for bar in bars)]
+        if hidden and hidden[0] >= PROMPTED:
+            hides.append(hidden)
+    if not hides:
+        return None
+    hidden = rng.choice(hides)
+    count, step = len(reel.times) - len(SEEN_BEFORE), rng.choice((1, 1, 1, 2, 3))
+    last = rng.randint(hidden[0] - 2, hidden[-1] + 2 + step * 2)
+    first = max(PROMPTED, last - step * (count - 1))
+    return SEEN_BEFORE + tuple(first + step * number for number in range(count))
 
 
 def _recast(rng: random.Random, count: int) -> tuple[int | None, ...]:
@@ -185,15 +217,16 @@ def _film(
     in_view = set(range(len(things)))
     for number, time in enumerate(reel.times):
         canvas, owners = still.copy(), np.full((height, width), -1, np.int8)
+        prompted = number < reel.num_prompted
         for index, thing in enumerate(things):
-            role = index if number < PROMPTED else reel.roles[index]
+            role = index if prompted else reel.roles[index]
             if role is not None:
                 actor = replace(thing, x=things[role].x, y=things[role].y)
                 paint(canvas, owners, paths[role].at(actor, time, width, height), index)
         for bar in bars:
             bar.cover(canvas, owners)
         masks[number] = owners == np.arange(len(things))[:, None, None]
-        if number < PROMPTED:
+        if prompted:
             in_view &= {i for i in in_view if _seen_well(masks[number, i], things[i])}
         if grainy:
             add_grain(rng, canvas)

@@ -34,7 +34,9 @@ from sa2va_cli.models.sa2va.tracker import Bank, Tracker
 
 FRAMES = 8
 MOST_FIRST = 3  # frames that memory holds as prompted ones
-CUT = 0.4  # of the videos: things have changed places, so that places tell nothing
+MOMENT = 0.6  # of the videos: frames at which something hides or comes back
+CUT = 0.4  # of the others: things have changed places, so that places tell nothing
+ASKED_THINGS = 2  # of a video
 # Of the things: a tracker that saw none of a thing, or followed another, must find it again.
 MISSED, MISTAKEN = 0.15, 0.35
 ASKED = range(PROMPTED, FRAMES)
@@ -53,7 +55,7 @@ class Album:
     masks: Tensor  # (FRAMES, N, side, side)
     held: Tensor  # (N,) whose masks memory holds after the first frames: most its own; -1, nobody's
     strangers: Tensor  # (M,) things that are also asked for in the next video, which lacks them
-    remembered: tuple[tuple[int, int], ...]  # for each asked frame: of the first and newest frames
+    remembered: tuple[tuple[tuple[int, ...], int], ...]  # which first frames, and how many newest
 
 
 class Recall:
@@ -62,8 +64,8 @@ class Recall:
 
     name = "recall"
     pictures = 12_000
-    coolest = 0.3  # the next stage goes on from here
-    batch = 3
+    coolest = 0.02
+    batch = 4
 
     def prepare(self, seeds: Sequence[int]) -> Album | Lesson:
         # Neighbours are alike, so that two workers do not wait for each other.
@@ -83,7 +85,7 @@ class Recall:
 def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
     """Videos with these seeds, and what memory is to hold of them."""
     clips = [_clip(rng, seed % HELD_OUT_SEED) for seed in seeds]
-    things = [(video, thing) for video, clip in enumerate(clips) for thing in clip.in_view]
+    things = [(video, thing) for video, clip in enumerate(clips) for thing in _asked(rng, clip)]
     return Album(
         sam_pixels([frame for clip in clips for frame in clip.frames]),
         torch.tensor([video for video, _ in things]),
@@ -94,7 +96,7 @@ def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
         ),
         torch.tensor([_held(rng, things, number) for number in range(len(things))]),
         torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
-        tuple((rng.randint(1, MOST_FIRST), rng.choice((0, 1, 2, 4))) for _ in ASKED),
+        tuple((_first_frames(rng), rng.choice((0, 1, 2, 4))) for _ in ASKED),
     )
 
 
@@ -132,12 +134,13 @@ def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
     elsewhere = things[0].new_full((len(batch.strangers), side * side), -1)
     sought = [torch.cat((own, elsewhere)) for own in things]
     loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never[everything])
-    for time, (num_first, num_newest) in zip(ASKED, batch.remembered, strict=True):
-        newest = range(max(num_first, time - num_newest), time)
+    for time, (firsts, num_newest) in zip(ASKED, batch.remembered, strict=True):
+        newest = range(max(MOST_FIRST, time - num_newest), time)
         asked = Tracker(watching)  # type: ignore[arg-type]
-        asked.restore(Bank(bank[:num_first], tuple(bank[i] for i in newest), ()))
+        remembered = tuple(bank[i] for i in firsts), tuple(bank[i] for i in newest)
+        asked.restore(Bank(*remembered, ()))
         asked.track_frame(time, take(frames[time], videos))
-        held = [*range(num_first), *reversed(newest)]  # as the tracker lines them up
+        held = [*firsts, *reversed(newest)]  # as the tracker lines them up
         matching, matched = matching_loss(
             watching.reads, sought[time], torch.cat([things[i] for i in held], dim=1)[rows]
         )
@@ -172,10 +175,24 @@ def told(watching: Watching, first: DecodedMasks, masks: Tensor, whose: Tensor) 
 
 
 def _clip(rng: random.Random, seed: int) -> Clip:
+    if rng.random() < MOMENT:
+        return make_clip(seed, FRAMES, rng.uniform(0.8, 1.5), Sequel(moment=True))
     hurry, sequel = rng.uniform(0.8, 2.5), Sequel(cut=True)
     if rng.random() >= CUT:
         sequel = Sequel(hiding=rng.random() < 0.5, skip=rng.choice((1, 2, 4, 8)))
     return make_clip(seed, FRAMES, hurry, sequel)
+
+
+def _asked(rng: random.Random, clip: Clip) -> list[int]:
+    """The things that show least of themselves sometimes, and chance things."""
+    least = clip.masks.sum(axis=(2, 3)).min(axis=0) / clip.masks[0].sum(axis=(1, 2)).clip(min=1)
+    chosen = sorted(clip.in_view, key=lambda thing: least[thing] + 0.3 * rng.random())
+    return sorted(chosen[:ASKED_THINGS])
+
+
+def _first_frames(rng: random.Random) -> tuple[int, ...]:
+    """The model's prompted frames are neighbours, so one may stand for others."""
+    return tuple(rng.randrange(MOST_FIRST) for _ in range(rng.choice((1, 2, 3, PROMPTED))))
 
 
 def _held(rng: random.Random, things: list[tuple[int, int]], number: int) -> int:

@@ -74,6 +74,19 @@ def test_time_can_jump_after_the_prompted_frames():
     assert (fast.masks[PROMPTED:] == slow.masks[PROMPTED + 4 :: 5]).all()
 
 
+def test_a_moment_is_of_frames_at_which_something_hides_or_comes_back():
+    kinds = {"hides": 0, "nearly": 0, "seen": 0}
+    for seed in range(20):
+        clip = make_clip(seed, 8, sequel=Sequel(moment=True))
+        areas = clip.masks.sum(axis=(2, 3))
+        shares = areas[3:, list(clip.in_view)] / areas[0, list(clip.in_view)]
+        kinds["hides"] += bool((shares == 0).any())
+        kinds["nearly"] += bool(((shares > 0) & (shares < 0.15)).any())
+        kinds["seen"] += bool((shares > 0.7).any())
+        assert (areas[:3, list(clip.in_view)] > 0).all()
+    assert min(kinds.values()) >= 8
+
+
 def test_after_a_cut_things_have_changed_places_and_some_are_gone():
     moved, gone = 0, 0
     for seed in range(8):
