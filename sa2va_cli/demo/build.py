@@ -15,7 +15,7 @@ from sa2va_cli.models.sa2va.model import Sa2vaModel
 TILE = 160
 PATCH = 10
 GRID = TILE // PATCH // 2  # visual tokens along a side
-SAM_SIZE = 192
+SAM_SIZE = 288
 
 
 def demo_config(vocab_size: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def demo_config(vocab_size: int) -> dict[str, Any]:
             "backbone_stages": [1, 2, 2, 1],
             "backbone_global_attention_blocks": [4],
             "backbone_window_pos_embed_size": [6, 6],
-            "backbone_window_sizes": [8, 4, 12, 6],
+            "backbone_window_sizes": [8, 4, SAM_SIZE // 16, SAM_SIZE // 32],
             "d_model": 128,
             "mem_dim": 32,
             "memory_attention_num_layers": 2,

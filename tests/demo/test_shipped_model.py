@@ -18,9 +18,9 @@ from sa2va_cli.results import Question
 # Lower than what the shipped weights reach on this very sample, by what other machines'
 # arithmetic may change.
 LEAST = {
-    "attributes": 0.85,
-    "relations": 0.79,
-    "plurals and several": 0.80,
+    "attributes": 0.88,
+    "relations": 0.80,
+    "plurals and several": 0.82,
     "absent refused": 0.89,
     "question": 0.95,
     "count": 0.82,
@@ -28,7 +28,7 @@ LEAST = {
     "region": 0.83,
 }
 MOST_REFUSED = 0.03
-LEAST_VIDEO_J = 0.52
+LEAST_VIDEO_J = 0.70
 
 
 @pytest.fixture(scope="module")

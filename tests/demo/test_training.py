@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sa2va_cli.demo.build import fresh_model
+from sa2va_cli.demo.build import SAM_SIZE, fresh_model
 from sa2va_cli.demo.candidates import Candidates, take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
 from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track, recent_frames
@@ -194,7 +194,7 @@ def test_the_watching_segmenter_draws_what_the_real_one_draws():
     watching = Watching(segmenter)
     real, watched = Tracker(segmenter), Tracker(watching)
     for time in range(7):
-        features = segmenter.encode(torch.randn(1, 3, 192, 192))
+        features = segmenter.encode(torch.randn(1, 3, SAM_SIZE, SAM_SIZE))
         each = take(with_fine_levels(segmenter, features), torch.tensor([0, 0]))
         if time < 5:
             expected = segmenter.decode_prompts(features, prompts)
@@ -281,7 +281,7 @@ def test_memory_s_cells_are_lined_up_as_the_tracker_does():
     segmenter = learner.model.segmenter
     watching = Watching(segmenter)
     tracker = Tracker(watching)
-    features = segmenter.encode(torch.rand(1, 3, 192, 192))
+    features = segmenter.encode(torch.rand(1, 3, SAM_SIZE, SAM_SIZE))
     fine = with_fine_levels(segmenter, features)
     for time in range(PROMPTED):
         tracker.condition(time, fine, watching.decode_prompts(fine, torch.rand(1, 1, 128)))
@@ -291,7 +291,8 @@ def test_memory_s_cells_are_lined_up_as_the_tracker_does():
         tracker.track_frame(time, fine)
         memory = watching.reads[0][1][2]  # (1, K, D)
         frames = [*range(PROMPTED), *recent_frames(time)]
-        cells = memory[:, : 144 * len(frames)].split(144, dim=1)
+        count = (SAM_SIZE // 16) ** 2
+        cells = memory[:, : count * len(frames)].split(count, dim=1)
         for one, frame in zip(cells, frames, strict=True):
             assert torch.equal(one, remembered[frame].to(one.dtype))
         assert len(frames) == len(remembered)
