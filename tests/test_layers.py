@@ -9,12 +9,13 @@ import pytest
 
 import sa2va_cli
 
-BASE = {"errors", "masks", "results", "config"}
+BASE = {"errors", "masks", "results", "config", "prefetch"}
 MAY_IMPORT = {
     "errors": set(),
     "masks": set(),
     "results": {"masks"},
     "config": {"errors"},
+    "prefetch": set(),
     "media": BASE,
     "tasks": BASE,
     "models": BASE,

@@ -34,8 +34,8 @@ from sa2va_cli.jobs.out_of_memory import (
 )
 from sa2va_cli.jobs.records import Exchange, mask_records, numbered_records, read_answers
 from sa2va_cli.jobs.windows import FRAMES_AHEAD, WindowedAnnotator
-from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Video
+from sa2va_cli.prefetch import prefetch
 from sa2va_cli.results import (
     Answer,
     FrameMasks,
@@ -111,7 +111,7 @@ class ItemAnnotator:
         """Several images at a time, or one."""
         for opened in batch:
             self._send(Thinking(opened.work.item))
-        outcomes = self._sparing.answer([(one.pixels, _questions(one.asked)) for one in batch])
+        outcomes = self._sparing.answer([(one.picture, _questions(one.asked)) for one in batch])
         for opened, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, TooLarge):
                 self._send(Failed(opened.work.item, outcome.reason))

@@ -1,7 +1,7 @@
 """What a job needs of a model: nothing more, so that tests bring their own."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -55,6 +55,15 @@ class Annotator(Protocol):
         state: bytes,
     ) -> Iterator[WindowLook | TrackedMasks]:
         """Each window's answers, then its frames. The same again from any window's `state` on."""
+        ...
+
+
+@runtime_checkable
+class PreparingAnnotator(Protocol):
+    """An annotator, part of whose work on an image other threads can do ahead of it."""
+
+    def prepare(self, image: np.ndarray) -> Any:
+        """What it takes in place of the image: smaller, and sooner answered."""
         ...
 
 

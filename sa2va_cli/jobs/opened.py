@@ -1,14 +1,16 @@
 """Open an item ahead of the model: its pixels, or its first frames, and what to ask about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.errors import MediaError, Sa2vaError
 from sa2va_cli.jobs.messages import WorkItem
+from sa2va_cli.jobs.out_of_memory import memory_reason
 from sa2va_cli.jobs.records import Exchange, exchanges, with_presence
 from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.video import FrameSampling, Video, open_video
@@ -35,7 +37,8 @@ class Asking:
 class OpenedImage:
     work: WorkItem
     asked: Sequence[Exchange]
-    pixels: np.ndarray  # (H, W, 3) uint8
+    picture: Any  # as the model takes it: what is made of its pixels, or (H, W, 3) uint8
+    size: tuple[int, int]  # (height, width)
     notes: tuple[str, ...]
 
 
@@ -61,10 +64,12 @@ def in_one_line(error: BaseException) -> str:
 
 
 class Opener:
-    """Opens one item after another; what is wrong with a file is told, not raised."""
+    """Opens items, in any thread; what is wrong with a file is told, not raised."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, prepare: Callable[[np.ndarray], Any]) -> None:
+        """`prepare`: see PreparingAnnotator."""
         self._asking = asking
+        self._prepare = prepare
         self._max_pixels = MAX_PIXELS if asking.max_pixels is None else asking.max_pixels
         self.task: Task = get_task(asking.task)
         self._regions: RegionSource | None = (
@@ -82,11 +87,14 @@ class Opener:
             return OpenedVideo(work, asked, video)
         except Sa2vaError as error:
             return Unopened(work, in_one_line(error))
+        except MemoryError as error:
+            return Unopened(work, memory_reason(error))
 
     def _open_image(self, work: WorkItem) -> Opened:
         loaded = load_image(work.media.path, self._max_pixels)
         asked = self._ask(work, loaded.pixels)
-        return OpenedImage(work, asked, loaded.pixels, loaded.notes)
+        height, width = loaded.pixels.shape[:2]
+        return OpenedImage(work, asked, self._prepare(loaded.pixels), (height, width), loaded.notes)
 
     def _ask(self, work: WorkItem, pixels: np.ndarray | None = None) -> Sequence[Exchange]:
         media = work.media
@@ -102,7 +110,7 @@ class Opener:
 
 def image_result(opened: OpenedImage) -> ItemResult:
     """Everything about the item but what the model says."""
-    media, (height, width) = opened.work.media, opened.pixels.shape[:2]
+    media, (height, width) = opened.work.media, opened.size
     return ItemResult(media.item_id, media.path, "image", height, width, notes=opened.notes)
 
 

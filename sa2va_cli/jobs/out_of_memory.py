@@ -9,8 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from sa2va_cli.jobs.annotator import Annotator, BatchAnnotator
 from sa2va_cli.results import Prediction, Question
@@ -32,7 +31,7 @@ class TooLarge:
     reason: str
 
 
-Asked = tuple[np.ndarray, Sequence[Question]]  # a picture, and what to ask about it
+Asked = tuple[Any, Sequence[Question]]  # a picture as the model takes it, and what to ask
 Outcome = Sequence[Prediction] | TooLarge
 
 
@@ -65,11 +64,11 @@ class Sparing:
             return self._annotator.answer_images(batch)
         return [self._annotator.answer_image(*asked) for asked in batch]
 
-    def _in_turns(self, image: np.ndarray, questions: Sequence[Question], reason: str) -> Outcome:
+    def _in_turns(self, picture: Any, questions: Sequence[Question], reason: str) -> Outcome:
         half = len(questions) // 2
         if not half:
             return TooLarge(reason)
-        parts = [self.answer([(image, part)])[0] for part in (questions[:half], questions[half:])]
+        parts = [self.answer([(picture, part)])[0] for part in (questions[:half], questions[half:])]
         predictions: list[Prediction] = []
         for part in parts:
             if isinstance(part, TooLarge):

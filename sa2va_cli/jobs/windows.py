@@ -15,8 +15,8 @@ from sa2va_cli.jobs.annotator import Annotator
 from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.opened import OpenedVideo, video_result
 from sa2va_cli.jobs.records import Exchange
-from sa2va_cli.media.prefetch import prefetch
 from sa2va_cli.media.video import Frame, Video
+from sa2va_cli.prefetch import prefetch
 from sa2va_cli.results import (
     Answer,
     AnswerRecord,

@@ -13,12 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
+
 from sa2va_cli.errors import Sa2vaError
 from sa2va_cli.jobs.annotate import EncodingStoppedError, ItemAnnotator
-from sa2va_cli.jobs.annotator import Annotator, Loader
+from sa2va_cli.jobs.annotator import Annotator, Loader, PreparingAnnotator
 from sa2va_cli.jobs.last_words import LastWords, one_line_of
 from sa2va_cli.jobs.lifeline import ignore_terminal, leave_with_parent, tie_to_parent
 from sa2va_cli.jobs.messages import (
@@ -41,7 +44,7 @@ from sa2va_cli.jobs.opened import (
     in_one_line,
 )
 from sa2va_cli.jobs.out_of_memory import ERRORS, is_out_of_memory
-from sa2va_cli.media.prefetch import prefetch_batches
+from sa2va_cli.prefetch import prefetch_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class WorkerSpec:
     log_path: Path  # what libraries print
     parent_pid: int
     batch_size: int = 1  # images that the model may see at a time
+    openers: int = 1  # threads that open items ahead of the model
 
 
 def worker_main(spec: WorkerSpec, connection: Connection) -> None:
@@ -77,11 +81,13 @@ def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
         annotator = _load(spec, send)
         if annotator is None:
             return
-        opener = Opener(spec.asking)
+        prepare = annotator.prepare if isinstance(annotator, PreparingAnnotator) else _as_it_is
+        opener = Opener(spec.asking, prepare)
         work = ItemAnnotator(annotator, opener.task, spec.asking.video_options, send)
         # Held by a name: at an error it would be closed before the last words, and closing waits
         # for the next item.
-        ahead = prefetch_batches(_open_all(opener, items, send), spec.batch_size, _is_image)
+        open_one = partial(_open, opener, send)
+        ahead = prefetch_batches(items, open_one, _is_image, spec.batch_size, spec.openers)
         for batch in ahead:
             words.item = batch[0].work.item if len(batch) == 1 else None
             _do(batch, work, send)
@@ -112,10 +118,13 @@ def _do(batch: list[Opened], work: ItemAnnotator, send: Send) -> None:
             send(Failed(first.work.item, in_one_line(error)))
 
 
-def _open_all(opener: Opener, items: Iterator[WorkItem], send: Send) -> Iterator[Opened]:
-    for work in items:
-        send(Begun(work.item))
-        yield opener.open(work)
+def _open(opener: Opener, send: Send, work: WorkItem) -> Opened:
+    send(Begun(work.item))
+    return opener.open(work)
+
+
+def _as_it_is(pixels: np.ndarray) -> np.ndarray:
+    return pixels
 
 
 def _load(spec: WorkerSpec, send: Send) -> Annotator | None:

@@ -1,1 +1,1 @@
-"""What is there to annotate, and its pixels: item, discover, listing, image, video, prefetch."""
+"""What is there to annotate, and its pixels: item, discover, listing, image, video."""

@@ -15,6 +15,7 @@ from sa2va_cli.runners.handle import EVENTS_WAITING, Events, Handle, StartWorker
 from sa2va_cli.runners.slot import Slot
 
 ASLEEP_SECONDS = 5.0  # between two looks: this process was stopped, and perhaps all were
+MOST_OPENERS = 8  # each may hold a picture of the largest size that is allowed
 LOAD_SECONDS = 3600.0  # a model that is not loaded by then never will be
 
 
@@ -40,6 +41,17 @@ class CrewPlan:
         if "cpu" in self.devices:
             return 1
         return max(1, usable_cores() // len(self.devices))
+
+    @property
+    def openers(self) -> int:
+        """Threads of each that decode and resize pictures ahead of the model. A large photo takes
+        a core longer than a GPU needs to answer."""
+        return min(MOST_OPENERS, self.threads)
+
+    @property
+    def items_a_worker(self) -> int:
+        """As many as the model is on at a time, and as many again that are being opened."""
+        return self.batch_size + max(self.batch_size, self.openers)
 
 
 class Crew:
@@ -74,6 +86,7 @@ class Crew:
             log_path=self._plan.log_dir / f"{slot.state.name.replace(':', '-')}.log",
             parent_pid=os.getpid(),
             batch_size=self._plan.batch_size,
+            openers=self._plan.openers,
         )
         slot.occupy(self._hired, self._plan.start(spec, self._hired, self.events))
         self._by_number[self._hired] = slot

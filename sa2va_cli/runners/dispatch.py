@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from sa2va_cli.jobs.plan import Queue
 from sa2va_cli.runners.slot import Slot
 
+VIDEOS_A_WORKER = 2  # one that the model is on, one that is opened: others could do the rest
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -38,7 +40,8 @@ class Dispatcher:
 
     def next_for(self, slot: Slot, live_slots: list[Slot]) -> int | None:
         """An item for this worker, or None when there is none for it now."""
-        if slot.alone or len(slot.in_work) >= self._depth(live_slots):
+        enough = len(slot.in_work) >= self._depth(live_slots)
+        if slot.alone or enough or len(slot.videos) >= VIDEOS_A_WORKER:
             return None
         if self._returned:
             return self._returned.popleft()
@@ -49,7 +52,7 @@ class Dispatcher:
 
     def _depth(self, live_slots: list[Slot]) -> int:
         """Near the end nobody hoards an item that an idle worker could do."""
-        return self._items_a_worker if len(self) > len(live_slots) else 1
+        return min(self._items_a_worker, max(1, len(self) // len(live_slots)))
 
     def _next_suspect(self, slot: Slot, live_slots: list[Slot]) -> int | None:
         elsewhere = {other.device for other in live_slots} - {slot.device}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sa2va_cli.jobs.messages import Crashed
 from sa2va_cli.jobs.watch import LOADING, WorkerState
+from sa2va_cli.media.item import MediaItem
 from sa2va_cli.runners.handle import Handle
 
 MAX_FAILED_LOADS = 3  # in a row
@@ -21,6 +22,7 @@ class Slot:
     number: int = 0  # of the worker that sits here now
     ready: bool = False
     in_work: dict[int, str] = field(default_factory=dict)  # item -> item_id, oldest first
+    videos: set[int] = field(default_factory=set)  # of these
     begun: set[int] = field(default_factory=set)  # of these, whose file was opened
     thinking: int | None = None  # the one that the model is on
     alone: bool = False  # the item in work is a suspect: it gets no company
@@ -35,14 +37,21 @@ class Slot:
         """A new worker, with nothing to do yet."""
         self.number, self.handle = number, handle
         self.ready = self.alone = self.hung = False
-        self.in_work, self.begun = {}, set()
+        self.in_work, self.videos, self.begun = {}, set(), set()
         self.thinking = self.last_words = None
         self.last_sign = time.monotonic()
         self.state.doing = LOADING
 
+    def take(self, item: int, media: MediaItem) -> None:
+        """The item is this worker's from now on."""
+        self.in_work[item] = media.item_id
+        if media.media_kind == "video":
+            self.videos.add(item)
+
     def forget(self, item: int) -> str:
         """The item is no longer this worker's; its id."""
         self.begun.discard(item)
+        self.videos.discard(item)
         if self.thinking == item:
             self.thinking = None
         item_id = self.in_work.pop(item)

@@ -49,8 +49,7 @@ class Supervisor:
         self, crew: CrewPlan, todo: Queue, store: JobStore, view: View, state: RunState
     ) -> None:
         self._crew = Crew(crew)
-        # As many as the model is on at a time, and one that is being opened meanwhile.
-        self._dispatcher = Dispatcher(todo, crew.batch_size + 1)
+        self._dispatcher = Dispatcher(todo, crew.items_a_worker)
         self._store = store
         self._view = view
         self._state = state
@@ -242,7 +241,7 @@ class Supervisor:
                 self._store.begin(item, slot.state.name)
                 if not slot.in_work:
                     slot.last_sign = time.monotonic()
-                slot.in_work[item] = media.item_id
+                slot.take(item, media)
                 parcels.append((slot, WorkItem(item, media, self._store.checkpoint(item))))
         return parcels
 

@@ -47,7 +47,7 @@ def test_questions_of_one_picture_answer_as_if_alone(golden_model, picture, alon
 
 def test_a_picture_is_seen_once_for_all_questions(golden_model, picture, monkeypatch):
     seen = {"vision": 0, "sam": 0, "decoder": 0}
-    num_tiles = len(golden_model.steps.tiles(picture))
+    num_tiles = len(golden_model.steps.views(picture).tiles)
     for module, name in (
         (golden_model.model.vision_encoder, "vision"),
         (golden_model.model.segmenter.image_encoder, "sam"),
@@ -86,7 +86,7 @@ def test_region_questions_share_only_the_picture(golden_model, picture):
 
 def seen_picture(model, picture):
     with torch.inference_mode():
-        return model.steps.see_image(picture)
+        return model.steps.see_image(model.steps.views(picture))
 
 
 def prompt(ids, shareable=100):

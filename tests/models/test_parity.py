@@ -150,7 +150,7 @@ def test_memories_are_rounded_to_bfloat16_even_in_float32(golden_model, golden_c
         segmenter = golden_model.model.segmenter
         tracker = WatchingTracker(segmenter)
         for index, frame in enumerate(frames):
-            features = golden_model.steps.features(frame, video=True)
+            features = golden_model.steps.features(golden_model.steps.views(frame), video=True)
             if index < 5:
                 tracker.condition(index, features, segmenter.decode_prompts(features, prompts))
             else:

@@ -22,11 +22,9 @@ def with_presence(question, thing):
 
 def probability_alone(model, text, picture):
     """From a plain pass over the whole prompt, by the definition."""
-    from sa2va_cli.models.sa2va.pictures import as_rgb
-
     language_model = model.model.language_model
     with torch.inference_mode():
-        seen = model.steps.see_image(as_rgb(picture))
+        seen = model.steps.see_image(model.steps.views(picture))
         prompt = model.steps.questions.encode(Question(text), seen)
         logits = language_model(inputs_embeds=prompt.embeddings[None]).logits[0, -1].float()
     encode = model.tokenizer.encode

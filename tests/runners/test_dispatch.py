@@ -1,11 +1,16 @@
 from sa2va_cli.jobs.plan import Queue
 from sa2va_cli.jobs.watch import WorkerState
+from sa2va_cli.media.item import MediaItem
 from sa2va_cli.runners.dispatch import Dispatcher
 from sa2va_cli.runners.slot import Slot
 
 
 def slot(device: str) -> Slot:
     return Slot(device, WorkerState(device))
+
+
+def video() -> MediaItem:
+    return MediaItem("clip.mp4", "clip.mp4", "video", 1, 1)
 
 
 def give(dispatcher: Dispatcher, to: Slot, slots: list[Slot]) -> int | None:
@@ -21,6 +26,29 @@ def test_a_worker_opens_one_item_ahead_but_not_near_the_end():
     assert [give(dispatcher, a, slots) for _ in range(3)] == [1, 2, None]
     assert [give(dispatcher, b, slots) for _ in range(2)] == [3, None]
     assert len(dispatcher) == 2
+
+
+def test_the_last_items_are_shared_out():
+    slots = [slot(f"cuda:{index}") for index in range(4)]
+    dispatcher = Dispatcher(Queue(list(range(12)), ()), 16)
+    for one in slots:
+        while give(dispatcher, one, slots) is not None:
+            pass
+    held = [len(one.in_work) for one in slots]
+    assert min(held) >= 1 and max(held) <= 3 and len(dispatcher) == 12 - sum(held)
+
+
+def test_videos_wait_for_whoever_is_free():
+    busy, free = slots = [slot("cuda:0"), slot("cuda:1")]
+    dispatcher = Dispatcher(Queue(list(range(40)), ()), 16)
+    for _ in range(3):
+        item = dispatcher.next_for(busy, slots)
+        if item is not None:
+            busy.take(item, video())
+    assert len(busy.in_work) == 2
+    assert dispatcher.next_for(free, slots) == 2
+    busy.forget(0)
+    assert dispatcher.next_for(busy, slots) == 3
 
 
 def test_a_suspect_comes_last_alone_and_elsewhere():

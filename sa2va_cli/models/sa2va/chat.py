@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
@@ -14,11 +13,12 @@ from sa2va_cli.models.sa2va.conversation import IMAGE, STOP_WORDS
 from sa2va_cli.models.sa2va.generation import Generator
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.kept import KeptCells
-from sa2va_cli.models.sa2va.pictures import ImageLike, Pictures, as_rgb
+from sa2va_cli.models.sa2va.pictures import ImageLike
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.streaming import TextStream
 from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
+from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
 KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; others are encoded anew
@@ -161,21 +161,21 @@ class ImageSubject:
 
     def __init__(self, steps: Steps, image: ImageLike) -> None:
         self._steps = steps
-        self._picture = as_rgb(image)
+        self._views = steps.views(image)
         self._seen: SeenPicture | None = None
         self._features: FrameFeatures | None = None
 
     def seen(self) -> SeenPicture:
         if self._seen is None:
-            self._seen = self._steps.see_image(self._picture)
+            self._seen = self._steps.see_image(self._views)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
         with torch.inference_mode():
             if self._features is None:
-                self._features = self._steps.features(self._picture, video=False)
+                self._features = self._steps.features(self._views, video=False)
             decoded = self._steps.model.segmenter.decode_prompts(self._features, prompts)
-            masks = self._steps.frame_masks(0, decoded, self._picture.size)
+            masks = self._steps.frame_masks(0, decoded, self._views.size)
         yield masks
 
 
@@ -184,7 +184,7 @@ class VideoSubject:
 
     def __init__(self, steps: Steps, frames: Iterable[ImageLike], options: VideoOptions) -> None:
         self._steps = steps
-        self._frames = Pictures(frames)
+        self._frames = ViewsOfAll(frames, steps.views)
         self._options = options
         self._num_frames = len(frames) if isinstance(frames, Sized) else None
         self._keys: KeyFrames | None = None
@@ -202,7 +202,7 @@ class VideoSubject:
         self.seen()
         assert self._keys is not None
         keys = replace(  # the stream empties its list
-            self._keys, pictures=list(self._keys.pictures), all_frames=iter(self._frames)
+            self._keys, pictures=list(self._keys.pictures), all_frames=enumerate(self._frames)
         )
         stream = MaskStream(
             self._steps.model.segmenter,
@@ -214,10 +214,10 @@ class VideoSubject:
         for frame_idx, decoded in stream.run(keys):
             yield self._steps.frame_masks(frame_idx, decoded, size)
 
-    def _features_of(self, frame_idx: int, picture: Image.Image) -> FrameFeatures:
+    def _features_of(self, frame_idx: int, views: Views) -> FrameFeatures:
         if frame_idx in self._features:
             return self._features[frame_idx]
-        features = self._steps.features(picture, video=True)
+        features = self._steps.features(views, video=True)
         if len(self._features) < KEPT_FRAMES:
             self._features[frame_idx] = features
         return features

@@ -75,7 +75,8 @@ class PlainEngine:
         pictures = [as_rgb(frame) for frame in frames]
         answers, tracks = [], []
         for question in questions:
-            seen = self._steps.see_video(pictures[: options.key_frames])
+            keys = [self._steps.views(picture) for picture in pictures[: options.key_frames]]
+            seen = self._steps.see_video(keys)
             generated = self._greedy(question, seen)
             answers.append(self._answer(generated, question, seen))
             for prompt in self._steps.prompt_embeddings([generated]):
@@ -101,11 +102,11 @@ class PlainEngine:
         return self._steps.config.two_decoders
 
     def _answer_image_question(self, picture: Image.Image, question: Question) -> Prediction:
-        seen = self._steps.see_image(picture)
+        seen = self._steps.see_image(self._steps.views(picture))
         generated = self._greedy(question, seen)
         objects = []
         for prompt in self._steps.prompt_embeddings([generated]):
-            features = self._steps.features(picture, video=False)
+            features = self._steps.features(self._steps.views(picture), video=False)
             decoded = self.model.segmenter.decode_prompts(features, prompt[None])
             tracker = Tracker(self.model.segmenter)
             tracker.condition(0, features, decoded)
@@ -120,10 +121,11 @@ class PlainEngine:
         segmenter = self.model.segmenter
         tracker = Tracker(segmenter)
         for frame_idx, picture in enumerate(pictures):
-            features = self._steps.features(picture, video=True)
+            features = self._steps.features(self._steps.views(picture), video=True)
             if frame_idx < key_frames:
                 decoded = segmenter.decode_prompts(features, prompt)
-                again = self._steps.features(picture, video=True)  # to encode its memory
+                views = self._steps.views(picture)
+                again = self._steps.features(views, video=True)  # to encode its memory
                 tracker.condition(frame_idx, again, decoded)
             else:
                 decoded = tracker.track_frame(frame_idx, features)

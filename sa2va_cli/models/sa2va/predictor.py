@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.errors import UsageError
@@ -28,11 +27,12 @@ from sa2va_cli.models.sa2va.groups import Drawn
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
-from sa2va_cli.models.sa2va.pictures import ImageLike, Pictures, as_rgb
+from sa2va_cli.models.sa2va.pictures import ImageLike
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
+from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.models.sa2va.window_plan import plan_windows
 from sa2va_cli.models.sa2va.windows import Eyes, WindowedVideo
 from sa2va_cli.models.sa2va.yes_or_no import YesOrNo
@@ -168,35 +168,40 @@ class Sa2VA:
         generated = self.generator.generate([self.steps.questions.encode(question, NOTHING_SEEN)])
         return Prediction(Answer(self.steps.text(generated[0])))
 
+    def prepare(self, image: ImageLike) -> Views:
+        """An image as the questions take it, resized: the part of the work that needs neither the
+        model nor its device. Other threads may do it while this one answers."""
+        return self.steps.views(image).of_a_picture()
+
     @torch.inference_mode()
-    def answer_image(self, image: ImageLike, questions: Sequence[Question]) -> list[Prediction]:
+    def answer_image(
+        self, image: ImageLike | Views, questions: Sequence[Question]
+    ) -> list[Prediction]:
         """Answer several questions about one image, which both eyes see only once."""
-        picture = as_rgb(image)
-        answers, prompts = self._ask(questions, self.steps.see_image(picture))
+        views = self.steps.views(image)
+        answers, prompts = self._ask(questions, self.steps.see_image(views))
         if not len(prompts):
             return [Prediction(answer) for answer in answers]
-        features = self.steps.features(picture, video=False)
-        return self._segment(picture, features, answers, prompts)
+        features = self.steps.features(views, video=False)
+        return self._segment(views.size, features, answers, prompts)
 
     @torch.inference_mode()
     def answer_images(
-        self, asked: Sequence[tuple[ImageLike, Sequence[Question]]]
+        self, asked: Sequence[tuple[ImageLike | Views, Sequence[Question]]]
     ) -> list[list[Prediction]]:
         """Several images, each with its own questions; both eyes see them in batches."""
-        pictures = [as_rgb(image) for image, _ in asked]
+        pictures = [self.steps.views(image) for image, _ in asked]
         said = [
             self._ask(questions, seen)
             for (_, questions), seen in zip(asked, self.steps.see_images(pictures), strict=True)
         ]
-        drawn = [
-            picture for picture, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)
-        ]
+        drawn = [views for views, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)]
         features = self.steps.features_of_each(drawn)
         return [
-            self._segment(picture, next(features), answers, prompts)
+            self._segment(views.size, next(features), answers, prompts)
             if len(prompts)
             else [Prediction(answer) for answer in answers]
-            for picture, (answers, prompts) in zip(pictures, said, strict=True)
+            for views, (answers, prompts) in zip(pictures, said, strict=True)
         ]
 
     @torch.inference_mode()
@@ -209,24 +214,26 @@ class Sa2VA:
     ) -> VideoAnswers:
         """Answer several questions about one video; masks stream from the result.
 
-        Frames are taken one by one, as masks are asked for. With uniform key frames they are
-        iterated twice, and `num_frames` tells how many there are (or `len(frames)` does). Raises
-        UsageError for a video without frames, and for a mode that the checkpoint cannot do.
+        Frames are taken one by one, as masks are asked for (for a GPU a few ahead, by other
+        threads). With uniform key frames they are iterated twice, and `num_frames` tells how many
+        there are (or `len(frames)` does). Raises UsageError for a video without frames, and for a
+        mode that the checkpoint cannot do.
         """
         options = self._video_options(options or VideoOptions())
         if num_frames is None and isinstance(frames, Sized):
             num_frames = len(frames)
-        keys = pick_key_frames(Pictures(frames), options, num_frames)
+        keys = pick_key_frames(ViewsOfAll(frames, self.steps.views), options, num_frames)
         answers, prompts = self._ask(questions, self.steps.see_video(keys.pictures))
         if not len(prompts):
             return VideoAnswers(answers, iter(()))
         size = keys.size
         stream = MaskStream(
             self.model.segmenter,
-            lambda _, picture: self.steps.features(picture, video=True),
+            lambda _, views: self.steps.features(views, video=True),
             prompts,
             consistent=options.mode == "sa2va-i",
         )
+        keys = replace(keys, all_frames=self.steps.ahead(keys.all_frames))
         masks = (
             self.steps.frame_masks(index, decoded, size) for index, decoded in stream.run(keys)
         )
@@ -249,8 +256,10 @@ class Sa2VA:
         options = self._video_options(options)
         windows = plan_windows(footage.sampled, len(footage), options)
         eyes = Eyes(
-            look=lambda pictures: self._ask(questions, self.steps.see_video(pictures)),
-            encode=lambda picture: self.steps.features(picture, video=True),
+            views=self.steps.views,
+            ahead=self.steps.ahead,
+            look=lambda keys: self._ask(questions, self.steps.see_video(keys)),
+            encode=lambda views: self.steps.features(views, video=True),
             finish=self._tracked_masks,
             segmenter=self.model.segmenter,
             consistent=options.mode == "sa2va-i",
@@ -302,13 +311,13 @@ class Sa2VA:
 
     def _segment(
         self,
-        picture: Image.Image,
+        size: tuple[int, int],
         features: FrameFeatures,
         answers: Sequence[Answer],
         prompts: Tensor,
     ) -> list[Prediction]:
         decoded = self.model.segmenter.decode_prompts(features, prompts)
-        frame = self.steps.frame_masks(0, decoded, picture.size)
+        frame = self.steps.frame_masks(0, decoded, size)
         return [
             Prediction(answer, (part,) if answer.seg_probabilities else ())
             for answer, part in zip(answers, split_objects(frame, answers), strict=True)

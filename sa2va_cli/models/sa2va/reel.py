@@ -1,20 +1,18 @@
-"""The pictures of a video in order, held only as far ahead as somebody looks."""
+"""The frames of a video in order, held only as far ahead as somebody looks."""
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from PIL import Image
+from sa2va_cli.models.sa2va.views import Placed, Views
 
-from sa2va_cli.results import Footage
-
-Placed = tuple[int, Image.Image]  # position, picture
+Read = Callable[[int], Iterator[Placed]]  # the frames from a position on
 
 
 class Reel:
-    """Goes through a video once, from `first` on. Frames that cannot be decoded are missing."""
+    """Goes through a video once. Frames that cannot be decoded are missing."""
 
-    def __init__(self, footage: Footage, first: int) -> None:
-        self._frames = footage.read(first)
+    def __init__(self, frames: Iterator[Placed]) -> None:
+        self._frames = frames
         self._held: deque[Placed] = deque()
 
     def ahead(self, stop: int) -> list[Placed]:
@@ -36,7 +34,7 @@ class Reel:
         return not self._held and not self._advance()
 
     def close(self) -> None:
-        """End the decoder."""
+        """End whoever makes the frames."""
         if hasattr(self._frames, "close"):
             self._frames.close()
 
@@ -44,29 +42,29 @@ class Reel:
         frame = next(self._frames, None)
         if frame is None:
             return False
-        self._held.append((frame[0], Image.fromarray(frame[1])))
+        self._held.append(frame)
         return True
 
 
 class Scout:
     """Fetches key frames that lie far ahead, by a second pass over the file beside the first."""
 
-    def __init__(self, footage: Footage, keys: Collection[int]) -> None:
+    def __init__(self, read: Read, keys: Collection[int]) -> None:
         """`keys` are all that will ever be asked for; those of two windows may alternate."""
-        self._footage = footage
+        self._read = read
         self._keys = frozenset(keys)
         self._reel: Reel | None = None
-        self._held: dict[int, Image.Image] = {}
+        self._held: dict[int, Views] = {}
 
     def fetch(self, positions: Sequence[int], first: int) -> list[Placed]:
         """Some keys, in order; what cannot be read is left out. Before `first`, a position that
         only rises, nothing will be asked for any more."""
         if self._reel is None:
-            self._reel = Reel(self._footage, first)
-        self._held = {at: picture for at, picture in self._held.items() if at >= first}
-        for at, picture in self._reel.until(max(positions) + 1):
+            self._reel = Reel(self._read(first))
+        self._held = {at: views for at, views in self._held.items() if at >= first}
+        for at, views in self._reel.until(max(positions) + 1):
             if at in self._keys:
-                self._held[at] = picture
+                self._held[at] = views
         return [(at, self._held[at]) for at in positions if at in self._held]
 
     def close(self) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,23 +17,19 @@ from sa2va_cli.models.sa2va.greedy import Greedy, Ids
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.numbers import check_numbers
-from sa2va_cli.models.sa2va.preprocess import (
-    frame_tile,
-    image_tiles,
-    normalise_sam,
-    normalise_tiles,
-    sam_square,
-    tile_squares,
-)
+from sa2va_cli.models.sa2va.pictures import ImageLike, as_rgb
+from sa2va_cli.models.sa2va.preprocess import normalise_sam, normalise_tiles
 from sa2va_cli.models.sa2va.questions import QuestionEncoder, SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.models.sa2va.views import Placed, Views
+from sa2va_cli.prefetch import prefetch_made
 from sa2va_cli.results import Answer, FrameMasks
 
 TILE_BATCH = 16  # tiles in one pass of the vision tower: bounds its memory
 FRAME_BATCH = 4  # images in one pass of SAM 2's encoder
-T = TypeVar("T")
+FRAMES_AHEAD = 4  # of a video, resized before the model wants them
 
 
 class Steps:
@@ -70,34 +64,41 @@ class Steps:
         twin = with_attention(self.model, "eager")
         return Steps(twin, self.tokenizer, self.greedy.forced, TILE_BATCH)
 
-    def see_image(self, picture: Image.Image) -> SeenPicture:
-        """An image as the language model gets it."""
-        return see_image(self._tile_tokens(self.tiles(picture)))
+    def views(self, picture: ImageLike | Views) -> Views:
+        """What the eyes get of a picture; one that is prepared already stays as it is."""
+        return picture if isinstance(picture, Views) else Views(as_rgb(picture), self.config)
 
-    def see_images(self, pictures: Sequence[Image.Image]) -> list[SeenPicture]:
+    def ahead(self, frames: Iterator[Placed]) -> Iterator[Placed]:
+        """The same, resized for SAM 2 by threads that a GPU would otherwise wait for."""
+        if self.device.type == "cpu":
+            return frames
+        threads = min(FRAMES_AHEAD, torch.get_num_threads())
+        return prefetch_made(frames, _of_a_frame, FRAMES_AHEAD, threads)
+
+    def see_image(self, views: Views) -> SeenPicture:
+        """An image as the language model gets it."""
+        return see_image(self._tile_tokens(views.tiles))
+
+    def see_images(self, pictures: Sequence[Views]) -> list[SeenPicture]:
         """Several images, whose tiles share the passes of the vision tower."""
-        tiles = self._of_each(self.tiles, pictures)
-        tokens = self._tile_tokens(list(chain.from_iterable(tiles)))
+        tiles = self._of_each(lambda views: views.tiles, pictures)
+        tokens = self._tile_tokens(torch.cat(tiles))
         return [see_image(own) for own in tokens.split([len(own) for own in tiles])]
 
-    def see_video(self, key_frames: list[Image.Image]) -> SeenPicture:
+    def see_video(self, key_frames: Sequence[Views]) -> SeenPicture:
         """The key frames of a video as the language model gets them."""
-        side = self.config.vision.image_size
-        return see_video(self._tile_tokens([frame_tile(frame, side) for frame in key_frames]))
+        return see_video(
+            self._tile_tokens(torch.cat(self._of_each(lambda views: views.frame_tile, key_frames)))
+        )
 
-    def tiles(self, picture: Image.Image) -> list[Image.Image]:
-        return image_tiles(picture, self.config.vision.image_size, self.config.max_tiles)
-
-    def features(self, picture: Image.Image, *, video: bool) -> FrameFeatures:
+    def features(self, views: Views, *, video: bool) -> FrameFeatures:
         """SAM 2's view of one frame."""
-        square = sam_square(picture, self.config.segmenter.image_size)[None]
-        square = to_device(square, self.device)
+        square = to_device(views.square, self.device)
         return self.model.segmenter.encode(normalise_sam(square, self.dtype, video=video))
 
-    def features_of_each(self, pictures: Sequence[Image.Image]) -> Iterator[FrameFeatures]:
+    def features_of_each(self, pictures: Sequence[Views]) -> Iterator[FrameFeatures]:
         """SAM 2's view of several images, encoded a few at a time."""
-        side = self.config.segmenter.image_size
-        squares = torch.stack(self._of_each(lambda picture: sam_square(picture, side), pictures))
+        squares = torch.cat(self._of_each(lambda views: views.square, pictures))
         for part in squares.split(FRAME_BATCH):
             values = normalise_sam(to_device(part, self.device), self.dtype, video=False)
             features = self.model.segmenter.encode(values)
@@ -136,25 +137,28 @@ class Steps:
         check_numbers(chain(frame.scores.tolist(), frame.object_scores.tolist()), "masks")
         return frame
 
-    def _of_each(
-        self, make: Callable[[Image.Image], T], pictures: Sequence[Image.Image]
-    ) -> list[T]:
+    def _of_each(self, make: Callable[[Views], Tensor], pictures: Sequence[Views]) -> list[Tensor]:
         """What is made of each picture, in order; a GPU that waits for it has all cores at work."""
         threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
         if min(threads, len(pictures)) < 2:
-            return [make(picture) for picture in pictures]
+            return [make(views) for views in pictures]
         with ThreadPoolExecutor(threads, "resize") as pool:
             return list(pool.map(make, pictures))
 
-    def _tile_tokens(self, tiles: list[Image.Image]) -> Tensor:
-        """(tiles, tokens_per_tile, D)."""
-        squares, seen = to_device(tile_squares(tiles), self.device), self.model.vision_encoder.dtype
+    def _tile_tokens(self, tiles: Tensor) -> Tensor:
+        """(tiles, 3, side, side) uint8 -> (tiles, tokens_per_tile, D)."""
+        squares, seen = to_device(tiles, self.device), self.model.vision_encoder.dtype
         return torch.cat(
             [
                 self.model.visual_tokens(normalise_tiles(part).to(seen))
                 for part in squares.split(self._tiles_at_once)
             ]
         )
+
+
+def _of_a_frame(placed: Placed) -> Placed:
+    placed[1].of_a_frame()
+    return placed
 
 
 def bits_to_host(masks: Tensor) -> np.ndarray:

@@ -10,7 +10,6 @@ from itertools import chain, islice
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,9 +17,10 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 from sa2va_cli.models.sa2va.tracker import Tracker
+from sa2va_cli.models.sa2va.views import Placed, Views
 from sa2va_cli.results import Answer, FrameMasks, VideoOptions
 
-Encode = Callable[[int, Image.Image], FrameFeatures]  # a frame, by its number and its picture
+Encode = Callable[[int, Views], FrameFeatures]  # a frame, by its number and its views
 CERTAIN = 10.0  # logits of a mask that is given, not guessed
 
 
@@ -29,8 +29,8 @@ class KeyFrames:
     """What the language model sees of a video, and all frames for the tracking pass."""
 
     indices: tuple[int, ...]
-    pictures: list[Image.Image]
-    all_frames: Iterator[Image.Image]
+    pictures: list[Views]
+    all_frames: Iterator[Placed]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,21 +54,21 @@ class VideoAnswers:
 
 
 def pick_key_frames(
-    frames: Iterable[Image.Image], options: VideoOptions, num_frames: int | None
+    frames: Iterable[Views], options: VideoOptions, num_frames: int | None
 ) -> KeyFrames:
     """Choose and read the key frames.
 
     "first" reads no further than they are. "uniform" needs `num_frames` and frames that can be
-    iterated twice. Raises UsageError for a video without frames.
+    iterated again. Raises UsageError for a video without frames.
     """
     if options.key_sampling == "first":
         upcoming = iter(frames)
         pictures = list(islice(upcoming, options.key_frames))
         indices: Sequence[int] = range(len(pictures))
-        all_frames: Iterator[Image.Image] = chain(tuple(pictures), upcoming)
+        all_frames = enumerate(chain(tuple(pictures), upcoming))
     else:
         indices, pictures = _read_at(frames, uniform_indices(num_frames or 0, options.key_frames))
-        all_frames = iter(frames)
+        all_frames = enumerate(iter(frames))
     if not pictures:
         raise UsageError("The video has no frames.", hint="check that the file plays")
     return KeyFrames(tuple(indices), pictures, all_frames)
@@ -98,21 +98,21 @@ class MaskStream:
         tracker = Tracker(self._segmenter, original=self._consistent)
         with torch.inference_mode():
             known = {
-                index: self._condition(tracker, index, picture, keys.size)
-                for index, picture in zip(keys.indices, keys.pictures, strict=True)
+                index: self._condition(tracker, index, views, keys.size)
+                for index, views in zip(keys.indices, keys.pictures, strict=True)
             }
         keys.pictures.clear()
-        for frame_idx, picture in enumerate(keys.all_frames):
+        for frame_idx, views in keys.all_frames:
             with torch.inference_mode():
                 decoded = known.pop(frame_idx, None)
                 if decoded is None:
-                    decoded = tracker.track_frame(frame_idx, self._encode(frame_idx, picture))
+                    decoded = tracker.track_frame(frame_idx, self._encode(frame_idx, views))
             yield frame_idx, decoded
 
     def _condition(
-        self, tracker: Tracker, frame_idx: int, picture: Image.Image, size: tuple[int, int]
+        self, tracker: Tracker, frame_idx: int, views: Views, size: tuple[int, int]
     ) -> DecodedMasks:
-        features = self._encode(frame_idx, picture)
+        features = self._encode(frame_idx, views)
         decoded = self._segmenter.decode_prompts(features, self._prompts)
         if self._consistent:
             decoded = as_given_masks(self._segmenter, decoded, features, size)
@@ -144,10 +144,8 @@ def as_given_masks(
     )
 
 
-def _read_at(
-    frames: Iterable[Image.Image], indices: Sequence[int]
-) -> tuple[list[int], list[Image.Image]]:
-    """The pictures at some indices, as far as the video goes."""
+def _read_at(frames: Iterable[Views], indices: Sequence[int]) -> tuple[list[int], list[Views]]:
+    """The frames at some indices, as far as the video goes."""
     wanted, found, pictures = set(indices), [], []
     last = max(indices, default=-1)
     for index, picture in enumerate(islice(iter(frames), last + 1)):

@@ -10,31 +10,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sa2va_cli.models.sa2va.groups import Drawn, Group, together
 from sa2va_cli.models.sa2va.hand_over import HandOver, pack, unpack
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.matching import Compared, Known, Named, identify, overlaps, visible
-from sa2va_cli.models.sa2va.reel import Placed, Reel, Scout
+from sa2va_cli.models.sa2va.reel import Reel, Scout
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.models.sa2va.video import as_given_masks
+from sa2va_cli.models.sa2va.views import Placed, Views
 from sa2va_cli.models.sa2va.window_plan import Window
 from sa2va_cli.results import Answer, Footage, Naming, TrackedMasks, WindowLook
 
-# Pictures -> the answers to all questions, and (N, 1, C): a prompt for each [SEG].
-Look = Callable[[list[Image.Image]], tuple[list[Answer], Tensor]]
+# Key frames -> the answers to all questions, and (N, 1, C): a prompt for each [SEG].
+Look = Callable[[list[Views]], tuple[list[Answer], Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
     """What windows need of the model."""
 
+    views: Callable[[np.ndarray], Views]
+    ahead: Callable[[Iterator[Placed]], Iterator[Placed]]  # the same frames, resized in time
     look: Look
-    encode: Callable[[Image.Image], FrameFeatures]
+    encode: Callable[[Views], FrameFeatures]
     finish: Callable[[Drawn | None, int, tuple[int, int]], TrackedMasks]  # position, (W, H)
     segmenter: Segmenter
     consistent: bool  # Sa2VA-i, section 8.4 of the reference behaviour
@@ -57,8 +60,9 @@ class WindowedVideo:
         self._begin = begin
         self._known, self._groups = begin.known, begin.groups
         first = windows[begin.window].first if windows else 0
-        self._reel = Reel(footage, first)
-        self._scout = Scout(footage, {key for window in windows for key in window.keys})
+        self._footage = footage
+        self._reel = Reel(eyes.ahead(self._read(first)))
+        self._scout = Scout(self._read, {key for window in windows for key in window.keys})
         self._size = (0, 0)  # (width, height) of the frames
         self._ready: dict[int, Drawn | None] = {}  # shared frames, which are drawn already
 
@@ -70,8 +74,17 @@ class WindowedVideo:
                 if look is None:
                     return
                 yield look
-                for position, picture in self._reel.until(window.stop):
-                    yield self._draw(position, picture)
+                for position, views in self._reel.until(window.stop):
+                    yield self._draw(position, views)
+
+    def _read(self, first: int) -> Iterator[Placed]:
+        frames = self._footage.read(first)
+        try:
+            for position, pixels in frames:
+                yield position, self._eyes.views(pixels)
+        finally:
+            if hasattr(frames, "close"):  # ends the decoder
+                frames.close()
 
     @torch.inference_mode()
     def _open(self, window: Window) -> WindowLook | None:
@@ -84,7 +97,7 @@ class WindowedVideo:
         if not keys:
             return WindowLook(window.number, window.first, (), (), state)
         self._size = keys[0][1].size
-        answers, prompts = self._eyes.look([picture for _, picture in keys])
+        answers, prompts = self._eyes.look([views for _, views in keys])
         obj_ids: list[int] = []
         if len(prompts):
             obj_ids = self._take_up(window, answers, self._prompted(keys, prompts), ahead)
@@ -109,8 +122,8 @@ class WindowedVideo:
     def _prompted(self, keys: list[Placed], prompts: Tensor) -> Group:
         """A group of all [SEG], not numbered yet, with what language shows of the key frames."""
         group = Group([0] * len(prompts), self._new_tracker())
-        for position, picture in keys:
-            features = self._eyes.encode(picture)
+        for position, views in keys:
+            features = self._eyes.encode(views)
             drawn = self._eyes.segmenter.decode_prompts(features, prompts)
             if self._eyes.consistent:
                 drawn = as_given_masks(self._eyes.segmenter, drawn, features, self._size)
@@ -155,8 +168,8 @@ class WindowedVideo:
         if not self._groups:
             return []
         shared = []
-        for position, picture in frames:
-            features = self._eyes.encode(picture)
+        for position, views in frames:
+            features = self._eyes.encode(views)
             old = together(self._step(position, features))
             shared.append(_Shared(position, old, fresh.step(position, features)))
         return shared
@@ -171,14 +184,14 @@ class WindowedVideo:
         self._groups = [group for group in self._groups if group.obj_ids]
 
     @torch.inference_mode()
-    def _draw(self, position: int, picture: Image.Image) -> TrackedMasks:
+    def _draw(self, position: int, views: Views) -> TrackedMasks:
         if position in self._ready:
             drawn = self._ready.pop(position)
         elif self._groups:
-            drawn = together(self._step(position, self._eyes.encode(picture)))
+            drawn = together(self._step(position, self._eyes.encode(views)))
         else:
             drawn = None
-        tracked = self._eyes.finish(drawn, position, picture.size)
+        tracked = self._eyes.finish(drawn, position, views.size)
         for place, obj_id in enumerate(tracked.obj_ids):
             if tracked.masks.object_scores[place] > 0.5 and tracked.masks.masks[place].any():
                 self._known[obj_id - 1].last_seen = position

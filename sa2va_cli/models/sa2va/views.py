@@ -1,0 +1,69 @@
+"""What the two eyes of the model get of a picture: needs neither model nor device, so that a thread
+can make it ahead of them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+
+from PIL import Image
+from torch import Tensor
+
+from sa2va_cli.models.sa2va.config import Sa2vaConfig
+from sa2va_cli.models.sa2va.pictures import ImageLike
+from sa2va_cli.models.sa2va.preprocess import frame_tile, image_tiles, sam_square, tile_squares
+
+Placed = tuple[int, "Views"]  # a frame of a video, and its number or position
+
+
+class Views:
+    """One picture, or one frame of a video, resized when an eye looks, or before it does."""
+
+    def __init__(self, picture: Image.Image, config: Sa2vaConfig) -> None:
+        """`picture` is RGB."""
+        self.size = picture.size  # (width, height)
+        self._picture: Image.Image | None = picture
+        self._config = config
+
+    @cached_property
+    def tiles(self) -> Tensor:
+        """(tiles, 3, side, side) uint8: the picture for InternViT."""
+        config = self._config
+        tiles = image_tiles(self._original, config.vision.image_size, config.max_tiles)
+        return tile_squares(tiles)
+
+    @cached_property
+    def frame_tile(self) -> Tensor:
+        """(1, 3, side, side) uint8: a frame for InternViT."""
+        return tile_squares([frame_tile(self._original, self._config.vision.image_size)])
+
+    @cached_property
+    def square(self) -> Tensor:
+        """(1, 3, size, size) uint8: for SAM 2."""
+        return sam_square(self._original, self._config.segmenter.image_size)[None]
+
+    def of_a_picture(self) -> "Views":
+        """All that is needed of a picture is made now, and the picture itself let go: of a photo,
+        tiles and square take a tenth of its memory."""
+        _, _ = self.tiles, self.square
+        self._picture = None
+        return self
+
+    def of_a_frame(self) -> "Views":
+        """What every frame of a video needs is made now."""
+        _ = self.square
+        return self
+
+    @property
+    def _original(self) -> Image.Image:
+        assert self._picture is not None, "the tile of a frame, of a picture that is let go"
+        return self._picture
+
+
+class ViewsOfAll:
+    """Those of all frames of a video, as often as the frames themselves can be iterated."""
+
+    def __init__(self, frames: Iterable[ImageLike], views: Callable[[ImageLike], Views]) -> None:
+        self._frames = frames
+        self._views = views
+
+    def __iter__(self) -> Iterator[Views]:
+        return map(self._views, self._frames)
