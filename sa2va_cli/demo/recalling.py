@@ -106,7 +106,7 @@ def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
     Raises ValueError for a learner without the stand-in that `trace` teaches.
     """
     if not learner.has_teacher:
-        raise ValueError("`recall` is prompted by what `trace` has taught: name that stage, too")
+        raise ValueError("`recall` needs what `trace` or `teach` has taught: name one of them, too")
     segmenter = learner.model.segmenter
     with torch.no_grad():
         features = segmenter.image_encoder(batch.sam_pixel_values)

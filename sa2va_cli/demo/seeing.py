@@ -2,6 +2,7 @@
 
 look   the vision tower: each patch names the thing that covers it
 trace  the segmenter: a stand-in for the language model says what to draw
+teach  the stand-in alone, for a segmenter that has learnt to draw
 """
 
 import random
@@ -108,6 +109,17 @@ class Trace:
             "iou_with_box": ious[batch.has_box].tolist(),
             "iou_by_attributes": ious[~batch.has_box].tolist(),
         }
+
+
+class Teach(Trace):
+    """Where training goes on from a checkpoint, which holds no stand-in: a new one learns to say
+    what that segmenter understands."""
+
+    name = "teach"
+    pictures = 4_500
+
+    def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
+        return [(parameters_of(learner.heads.teacher), 1.0)]
 
 
 def tell(

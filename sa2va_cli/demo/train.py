@@ -29,7 +29,7 @@ from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.script import above_zero, at_least, run_script, writable_folder
-from sa2va_cli.demo.seeing import Look, Trace
+from sa2va_cli.demo.seeing import Look, Teach, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
@@ -37,8 +37,9 @@ from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.device import choose_device
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Look, Trace, Speak, Ground, Recall, Track)
+    stage.name: stage for stage in (Look, Trace, Teach, Speak, Ground, Recall, Track)
 }
+FROM_NOTHING = [name for name in STAGES if name != Teach.name]
 WARM_UP = 30  # steps
 COOL_DOWN = 0.5  # the last part of a stage, in which the rate falls
 SAVE_SECONDS = 60
@@ -263,7 +264,7 @@ def load_stages(learner: Learner, state: Path, names: list[str]) -> None:
         if any(key.startswith("model.segmenter.") for key in taken):
             taken.add("model.segmenter.prompt_tokens.position_matrix")  # random, never trained
         learner.load_state_dict({key: weights[key] for key in taken}, strict=False)
-        learner.has_teacher = learner.has_teacher or name == "trace"
+        learner.has_teacher = learner.has_teacher or name in (Trace.name, Teach.name)
 
 
 def shipped_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -326,7 +327,7 @@ def main() -> None:
     parser.add_argument(
         "--state", type=Path, default=Path("demo-state"), help="folder to go on from"
     )
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=FROM_NOTHING)
     parser.add_argument(
         "--workers", type=at_least(1), default=os.cpu_count(), help="training processes (CPU)"
     )

@@ -12,9 +12,9 @@ from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.recalling import STILLS, Recall
-from sa2va_cli.demo.seeing import Look
+from sa2va_cli.demo.seeing import Look, Teach
 from sa2va_cli.demo.speaking import Ground
-from sa2va_cli.demo.train import STAGES, Run, StageRun, rate_factor
+from sa2va_cli.demo.train import STAGES, Run, StageRun, load_stages, rate_factor
 from sa2va_cli.demo.watching import Watching, frame_loss, matching_loss, shown_things
 from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.predictor import Sa2VA
@@ -30,6 +30,11 @@ class ShortLook(Look):
 
     batch = 2
     pictures = 8
+
+
+class ShortTeach(Teach):
+    batch = 1
+    pictures = 1
 
 
 def test_a_stopped_stage_goes_on_to_the_same_weights(tmp_path):
@@ -242,9 +247,28 @@ def test_what_is_exported_loads_and_starts_training_again(tmp_path):
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(loaded.model.state_dict()[name], weight.bfloat16().float())
 
-    warm = StageRun(run_in(tmp_path / "empty", tmp_path / "checkpoint"), ShortLook(), 0)
-    shipped = loaded.model.state_dict()["language_model.model.embed_tokens.weight"]
-    assert (warm.learner.model.language_model.model.embed_tokens.weight == shipped).all()
+    again = tmp_path / "again"
+    again.mkdir()
+    warm = StageRun(run_in(again, tmp_path / "checkpoint"), ShortLook(), 0)
+    shipped = loaded.model.state_dict()
+    name = "language_model.model.embed_tokens.weight"
+    assert (warm.learner.model.state_dict()[name] == shipped[name]).all()
+    warm.train(1)
+    after = trained_model(again).state_dict()
+    changed = {name for name in shipped if (after[name] != shipped[name]).any()}
+    assert changed and all(name.startswith("vision_encoder.") for name in changed)
+
+
+def test_a_stand_in_is_taught_without_a_change_to_the_segmenter(tmp_path):
+    run = StageRun(run_in(tmp_path), ShortTeach(), 0)
+    before = {name: weight.clone() for name, weight in run.learner.state_dict().items()}
+    run.train(1)
+    after = run.learner.state_dict()
+    changed = {name for name in after if (after[name] != before[name]).any()}
+    assert changed and all(name.startswith("heads.teacher.") for name in changed)
+    learner = Learner(fresh_model())
+    load_stages(learner, tmp_path, ["teach"])
+    assert learner.has_teacher
 
 
 def test_a_cell_that_looks_where_the_same_thing_was_loses_nothing():
