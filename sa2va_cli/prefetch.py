@@ -27,8 +27,8 @@ def prefetch_made(
 ) -> Iterator[T]:
     """What is made of each element, in order, up to `depth` ahead, several at a time.
 
-    Threads, errors and closing are as for `prefetch`; an error of `make` is raised where what it
-    failed to make would be.
+    Errors and closing are as for `prefetch`; an error of `make` is raised where what it failed to
+    make would be. The iterable is closed in one of the threads.
     """
     ahead = _Ahead(iterable, make, depth, threads)
     try:
@@ -84,7 +84,8 @@ class _Ahead(Generic[S, T]):
 
     def take(self) -> Any:
         """The next one, _END behind the last, or its error."""
-        element = self._pending.popleft().result()
+        element = self._pending[0].result()
+        self._pending.popleft()
         if element is not _END:
             self._submit()
         return element
@@ -95,7 +96,8 @@ class _Ahead(Generic[S, T]):
         return future.done() and future.exception() is None
 
     def close(self) -> None:
-        wait([future for future in self._pending if not future.cancel()])
+        # The last first: each waits for the one before it, which must not be cancelled meanwhile.
+        wait([future for future in reversed(self._pending) if not future.cancel()])
         if hasattr(self._iterator, "close"):
             self._pool.submit(self._iterator.close)
         self._pool.shutdown()

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -130,6 +131,32 @@ def test_closing_waits_for_all_threads_before_the_iterable_is_closed():
     begun.wait(timeout=10)
     ahead.close()
     assert events.count("made") >= 2 and events[-1] == "closed"
+
+
+def test_closing_cancels_nothing_that_a_running_thread_waits_for(monkeypatch):
+    cancel = Future.cancel
+
+    def slow_cancel(future):
+        threading.Event().wait(0.006)
+        return cancel(future)
+
+    monkeypatch.setattr(Future, "cancel", slow_cancel)
+
+    def endless():
+        while True:
+            threading.Event().wait(0.004)
+            yield 1
+
+    def close_early():
+        for _ in range(20):
+            ahead = prefetch(endless(), 4)
+            next(ahead)
+            ahead.close()
+
+    closing = threading.Thread(target=close_early, daemon=True)
+    closing.start()
+    closing.join(timeout=20)
+    assert not closing.is_alive()
 
 
 def test_batches_are_made_ahead_by_as_many_as_there_are_threads():
