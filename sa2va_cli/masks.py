@@ -19,7 +19,8 @@ def encode_rle(mask: np.ndarray) -> Rle:
     height, width = mask.shape
     rows = np.ascontiguousarray(mask, dtype=bool).view(np.uint8)
     # pycocotools wants whole columns; OpenCV turns a large mask ten times as fast as NumPy.
-    rle = coco_mask.encode(cv2.transpose(rows).T)
+    columns = cv2.transpose(rows) if rows.size else rows.T
+    rle = coco_mask.encode(columns.T)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 

@@ -16,7 +16,7 @@ def test_a_mask_survives_encoding():
     np.testing.assert_array_equal(decode_rle(encode_rle(ring())), ring())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 1), (1, 5), (37, 61), (300, 200)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 1), (1, 5), (0, 5), (37, 61), (300, 200)])
 def test_runs_are_those_of_pycocotools_whatever_the_mask_s_layout(size):
     mask = np.random.default_rng(1).random(size) > 0.5
     expected = coco_mask.encode(np.asfortranarray(mask, np.uint8))

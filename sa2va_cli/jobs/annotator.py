@@ -63,7 +63,7 @@ class PreparingAnnotator(Protocol):
     """An annotator, part of whose work on an image other threads can do ahead of it."""
 
     def prepare(self, image: np.ndarray) -> Any:
-        """What it takes in place of the image: smaller, and sooner answered."""
+        """What `answer_image` and `answer_images` take in place of the image, too."""
         ...
 
 

@@ -1,5 +1,6 @@
 """Open an item ahead of the model: its pixels, or its first frames, and what to ask about it."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,17 @@ def in_one_line(error: BaseException) -> str:
 
 
 class Opener:
-    """Opens items, in any thread; what is wrong with a file is told, not raised."""
+    """Opens items, several at a time; what is wrong with a file is told, not raised."""
 
-    def __init__(self, asking: Asking, prepare: Callable[[np.ndarray], Any]) -> None:
-        """`prepare`: see PreparingAnnotator."""
+    def __init__(
+        self, asking: Asking, prepare: Callable[[np.ndarray], Any], threads: int = 1
+    ) -> None:
+        """For so many threads at most. `prepare`: see PreparingAnnotator."""
         self._asking = asking
         self._prepare = prepare
+        self._threads = threads
+        self._room = threading.Semaphore(threads)  # whoever works alone has all of it
+        self._turn = threading.Lock()
         self._max_pixels = MAX_PIXELS if asking.max_pixels is None else asking.max_pixels
         self.task: Task = get_task(asking.task)
         self._regions: RegionSource | None = (
@@ -77,6 +83,23 @@ class Opener:
         )
 
     def open(self, work: WorkItem) -> Opened:
+        """Where memory does not suffice beside other threads, one that lacks it works alone."""
+        try:
+            with self._room:
+                return self._open(work)
+        except MemoryError:
+            pass
+        with self._turn:
+            for _ in range(self._threads):
+                self._room.acquire()
+            try:
+                return self._open(work)
+            except MemoryError as error:
+                return Unopened(work, memory_reason(error))
+            finally:
+                self._room.release(self._threads)
+
+    def _open(self, work: WorkItem) -> Opened:
         try:
             if work.media.media_kind == "image":
                 return self._open_image(work)
@@ -87,8 +110,6 @@ class Opener:
             return OpenedVideo(work, asked, video)
         except Sa2vaError as error:
             return Unopened(work, in_one_line(error))
-        except MemoryError as error:
-            return Unopened(work, memory_reason(error))
 
     def _open_image(self, work: WorkItem) -> Opened:
         loaded = load_image(work.media.path, self._max_pixels)

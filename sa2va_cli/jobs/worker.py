@@ -82,7 +82,7 @@ def serve(spec: WorkerSpec, items: Iterator[WorkItem], send: Send) -> None:
         if annotator is None:
             return
         prepare = annotator.prepare if isinstance(annotator, PreparingAnnotator) else _as_it_is
-        opener = Opener(spec.asking, prepare)
+        opener = Opener(spec.asking, prepare, spec.openers)
         work = ItemAnnotator(annotator, opener.task, spec.asking.video_options, send)
         # Held by a name: at an error it would be closed before the last words, and closing waits
         # for the next item.

@@ -50,7 +50,7 @@ class CrewPlan:
 
     @property
     def items_a_worker(self) -> int:
-        """As many as the model is on at a time, and as many again that are being opened."""
+        """As many as the model is on at a time, and at least as many that are being opened."""
         return self.batch_size + max(self.batch_size, self.openers)
 
 

@@ -52,7 +52,8 @@ class Dispatcher:
 
     def _depth(self, live_slots: list[Slot]) -> int:
         """Near the end nobody hoards an item that an idle worker could do."""
-        return min(self._items_a_worker, max(1, len(self) // len(live_slots)))
+        left = len(self) + sum(len(slot.in_work) for slot in live_slots)
+        return min(self._items_a_worker, max(1, left // len(live_slots)))
 
     def _next_suspect(self, slot: Slot, live_slots: list[Slot]) -> int | None:
         elsewhere = {other.device for other in live_slots} - {slot.device}

@@ -1,6 +1,7 @@
 """What a worker does beside its model."""
 
 import threading
+import time
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.jobs.messages import Begun, Failed, Finished, WorkItem
@@ -23,8 +24,6 @@ class Preparing(TinyAnnotator):
 
     def prepare(self, image):
         self.three.wait(timeout=10)
-        if image.shape[0] == 13:
-            raise MemoryError
         return [image]
 
     def answer_image(self, image, questions):
@@ -58,8 +57,25 @@ def test_pictures_are_prepared_by_several_threads_ahead_of_the_model(tmp_path):
     assert first == next(message for message in plain if isinstance(message, Finished))
 
 
-def test_a_picture_too_large_to_prepare_fails_and_no_other(tmp_path):
-    paths = [*write_pictures(tmp_path / "a", 2), *write_pictures(tmp_path / "b", 1, size=13)]
-    sent = work(Preparing(), paths, tmp_path, openers=3)
-    assert (of(Finished, sent), of(Failed, sent)) == ([1, 2], [3])
+class Cramped(TinyAnnotator):
+    """Has room to prepare one picture at a time, and none for one of 13 rows."""
+
+    def __init__(self):
+        super().__init__()
+        object.__setattr__(self, "room", threading.Semaphore())
+
+    def prepare(self, image):
+        if image.shape[0] == 13 or not self.room.acquire(blocking=False):
+            raise MemoryError
+        time.sleep(0.02)
+        self.room.release()
+        return image
+
+
+def test_where_memory_lacks_pictures_are_prepared_in_turns_and_only_what_is_too_large_fails(
+    tmp_path,
+):
+    paths = [*write_pictures(tmp_path / "a", 7), *write_pictures(tmp_path / "b", 1, size=13)]
+    sent = work(Cramped(), paths, tmp_path, openers=3)
+    assert (of(Finished, sent), of(Failed, sent)) == ([1, 2, 3, 4, 5, 6, 7], [8])
     assert "Out of memory" in str(sent)

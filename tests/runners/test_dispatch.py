@@ -24,8 +24,13 @@ def test_a_worker_opens_one_item_ahead_but_not_near_the_end():
     a, b = slots = [slot("cuda:0"), slot("cuda:1")]
     dispatcher = Dispatcher(Queue([1, 2, 3, 4, 5], ()), 2)
     assert [give(dispatcher, a, slots) for _ in range(3)] == [1, 2, None]
-    assert [give(dispatcher, b, slots) for _ in range(2)] == [3, None]
-    assert len(dispatcher) == 2
+    assert [give(dispatcher, b, slots) for _ in range(3)] == [3, 4, None]
+    for item in (1, 2, 3):
+        (a if item < 3 else b).forget(item)
+    assert [give(dispatcher, a, slots) for _ in range(2)] == [5, None]
+    few = Dispatcher(Queue([1, 2, 3], ()), 2)
+    c, d = pair = [slot("cuda:0"), slot("cuda:1")]
+    assert [give(few, one, pair) for one in (c, c, d, d)] == [1, None, 2, None]
 
 
 def test_the_last_items_are_shared_out():
@@ -34,8 +39,19 @@ def test_the_last_items_are_shared_out():
     for one in slots:
         while give(dispatcher, one, slots) is not None:
             pass
-    held = [len(one.in_work) for one in slots]
-    assert min(held) >= 1 and max(held) <= 3 and len(dispatcher) == 12 - sum(held)
+    assert [len(one.in_work) for one in slots] == [3, 3, 3, 3]
+
+
+def test_a_single_worker_has_all_that_is_left():
+    only = slot("cuda:0")
+    dispatcher = Dispatcher(Queue(list(range(24)), ()), 16)
+    while give(dispatcher, only, [only]) is not None:
+        pass
+    for item in range(8):
+        only.forget(item)
+    while give(dispatcher, only, [only]) is not None:
+        pass
+    assert len(only.in_work) == 16 and not len(dispatcher)
 
 
 def test_videos_wait_for_whoever_is_free():

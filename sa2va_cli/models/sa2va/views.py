@@ -41,8 +41,8 @@ class Views:
         return sam_square(self._original, self._config.segmenter.image_size)[None]
 
     def of_a_picture(self) -> "Views":
-        """All that is needed of a picture is made now, and the picture itself let go: of a photo,
-        tiles and square take a tenth of its memory."""
+        """All that is needed of a picture is made now, and the picture itself let go: at published
+        sizes, tiles and square take up to 11 MB, a photo of 12 megapixels 48."""
         _, _ = self.tiles, self.square
         self._picture = None
         return self
