@@ -13,7 +13,7 @@ from sa2va_cli.demo.build import fresh_model, write_config
 from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.script import run_script, writable_folder
 from sa2va_cli.demo.tokenizer import train_tokenizer, write_tokenizer
-from sa2va_cli.demo.train import STAGES, load_stages, load_state
+from sa2va_cli.demo.train import STAGES, load_model_of, load_stages
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.checkpoint import published_state_dict
 from sa2va_cli.models.sa2va.model import Sa2vaModel
@@ -44,8 +44,7 @@ def trained_model(state: Path) -> Sa2vaModel:
             f"No stage was trained in {state}.", hint="name the --state folder of demo.train"
         )
     learner = Learner(fresh_model())
-    # What no stage here has trained is as it was when training began, perhaps from a checkpoint.
-    learner.load_state_dict(load_state(state / f"{begun[-1]}.pt")["learner"])
+    load_model_of(learner, state / f"{begun[-1]}.pt")
     load_stages(learner, state, begun)
     return learner.model
 

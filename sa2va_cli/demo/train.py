@@ -101,8 +101,7 @@ class StageRun:
         self.run, self.stage, self.worker = run, stage, worker
         self.learner = Learner(fresh_model())
         self.path = run.state / f"{stage.name}.pt"
-        if run.warm_start is not None:
-            self.learner.model.load_state_dict(shipped_weights(run.warm_start))
+        self._begin()
         names = list(STAGES)
         load_stages(self.learner, run.state, names[: names.index(stage.name) + 1])
         self.learner.to(run.device)
@@ -118,6 +117,18 @@ class StageRun:
             self.optimisers.load_state_dict(saved["optimisers"])
             self.step, self.seconds = saved["step"], saved["seconds"]
             self.pictures = saved["pictures"]
+
+    def _begin(self) -> None:
+        """What no stage has trained is as it was when training began, perhaps from a checkpoint:
+        every state that was saved since then holds it."""
+        before = [self.run.state / f"{name}.pt" for name in STAGES]
+        saved = [path for path in before if path.exists()]
+        if self.path.exists():
+            load_model_of(self.learner, self.path)
+        elif self.run.warm_start is not None:
+            self.learner.model.load_state_dict(shipped_weights(self.run.warm_start))
+        elif saved:
+            load_model_of(self.learner, saved[-1])
 
     def progress(self) -> float:
         return progress(self.run, self.stage, self.pictures, self.seconds)
@@ -250,6 +261,13 @@ def _no_state(path: Path) -> UsageError:
         f"{path} is damaged, or no state of training.",
         hint="put back a copy, or delete it: the stage then begins anew",
     )
+
+
+def load_model_of(learner: Learner, path: Path) -> None:
+    """The whole model as this stage last saved it, without the heads that taught it."""
+    weights, prefix = load_state(path)["learner"], "model."
+    own = {key.removeprefix(prefix): weights[key] for key in weights if key.startswith(prefix)}
+    learner.model.load_state_dict(own)
 
 
 def load_stages(learner: Learner, state: Path, names: list[str]) -> None:

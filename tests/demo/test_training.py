@@ -107,6 +107,22 @@ def test_memory_learns_through_the_shipped_tracker(make_stage):
     assert measures.keys() & {"tracked_iou", "followed_iou"}
 
 
+@pytest.mark.parametrize("kind", ["videos", "pictures"])
+def test_the_image_encoder_learns_what_memory_needs_and_forgets_no_picture(kind):
+    learner = Learner(fresh_model()).requires_grad_(False)
+    learner.has_teacher = True
+    stage = Recall()
+    for named, _ in stage.groups(learner):
+        for _, parameter in named:
+            parameter.requires_grad_(True)
+    first = 0 if kind == "videos" else 2 * stage.batch * (STILLS - 1)
+    loss, measures = stage.loss(learner, stage.prepare(range(first, first + 1)))
+    assert ("still_iou" in measures) == (kind == "pictures")
+    loss.backward()
+    encoder = learner.model.segmenter.image_encoder
+    assert all(weight.grad.abs().sum() > 0 for weight in encoder.neck.parameters())
+
+
 def test_what_is_asked_to_recall_is_not_told():
     """The masks of the asked frame must not reach memory: it would be found in no other way."""
     learner = Learner(fresh_model()).requires_grad_(False)
@@ -254,6 +270,8 @@ def test_what_is_exported_loads_and_starts_training_again(tmp_path):
     name = "language_model.model.embed_tokens.weight"
     assert (warm.learner.model.state_dict()[name] == shipped[name]).all()
     warm.train(1)
+    StageRun(run_in(again), ShortLook(), 0).train(1)  # goes on without the checkpoint
+    StageRun(run_in(again), ShortTeach(), 0).save()
     after = trained_model(again).state_dict()
     changed = {name for name in shipped if (after[name] != shipped[name]).any()}
     assert changed and all(name.startswith("vision_encoder.") for name in changed)
