@@ -1,4 +1,5 @@
-"""The stage `recall`: memory learns what it is for, from true masks, each frame on its own.
+"""The stage `recall`: memory learns what it is for, from true masks, each frame on its own; and the
+image encoder learns to see what memory can tell apart.
 
 Left to find out from its own masks alone, fresh memory learns to draw nothing.
 """
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
-from sa2va_cli.demo.learner import Learner, Measures, NamedParameters
+from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, parameters_of
 from sa2va_cli.demo.lessons import Lesson
 from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
@@ -36,7 +37,7 @@ FRAMES = 8
 MOST_FIRST = 3  # frames that memory holds as prompted ones
 MOMENT = 0.6  # of the videos: frames at which something hides or comes back
 CUT = 0.4  # of the others: things have changed places, so that places tell nothing
-ASKED_THINGS = 2  # of a video
+ASKED_THINGS = 3  # of a video
 # Of the things: a tracker that saw none of a thing, or followed another, must find it again.
 MISSED, MISTAKEN = 0.15, 0.35
 ASKED = range(PROMPTED, FRAMES)
@@ -74,7 +75,8 @@ class Recall:
         return make_album(random.Random(seeds[0]), seeds)
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
-        return decoder_and_memory(learner, 1.0, 0.6)
+        encoder = parameters_of(learner.model.segmenter.image_encoder)
+        return [*decoder_and_memory(learner, 0.5, 0.4), (encoder, 0.15)]
 
     def loss(self, learner: Learner, batch: Album | Lesson) -> tuple[Tensor, Measures]:
         if isinstance(batch, Album):
@@ -96,20 +98,20 @@ def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
         ),
         torch.tensor([_held(rng, things, number) for number in range(len(things))]),
         torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
-        tuple((_first_frames(rng), rng.choice((0, 1, 2, 4))) for _ in ASKED),
+        tuple((_first_frames(rng), rng.choice((0, 1, 1, 2, 4))) for _ in ASKED),
     )
 
 
 def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
     """What the shipped tracker draws and remembers, given what memory is to hold.
 
-    Raises ValueError for a learner without the stand-in that `trace` teaches.
+    Raises ValueError for a learner without the stand-in that `trace` or `teach` teaches.
     """
     if not learner.has_teacher:
         raise ValueError("`recall` needs what `trace` or `teach` has taught: name one of them, too")
     segmenter = learner.model.segmenter
+    features = segmenter.image_encoder(batch.sam_pixel_values)
     with torch.no_grad():
-        features = segmenter.image_encoder(batch.sam_pixel_values)
         has_box = torch.ones_like(batch.videos, dtype=torch.bool)
         prompts = learner.heads.teacher(batch.boxes, has_box, batch.values)
     frames = [
@@ -192,7 +194,7 @@ def _asked(rng: random.Random, clip: Clip) -> list[int]:
 
 def _first_frames(rng: random.Random) -> tuple[int, ...]:
     """The model's prompted frames are neighbours, so one may stand for others."""
-    return tuple(rng.randrange(MOST_FIRST) for _ in range(rng.choice((1, 2, 3, PROMPTED))))
+    return tuple(rng.randrange(MOST_FIRST) for _ in range(rng.choice((1, 1, 2, PROMPTED))))
 
 
 def _held(rng: random.Random, things: list[tuple[int, int]], number: int) -> int:

@@ -250,8 +250,7 @@ def draw(learner: Learner, lesson: Lesson, understood: Understood) -> tuple[Tens
     chosen = lesson.objects.drawn
     assert lesson.sam_pixel_values is not None
     segmenter = learner.model.segmenter
-    with torch.no_grad():  # it learnt all it needs from the teacher
-        features = segmenter.image_encoder(lesson.sam_pixel_values)
+    features = segmenter.image_encoder(lesson.sam_pixel_values)
     features = take(with_fine_levels(segmenter, features), lesson.segs.pictures[chosen])
     drawn = prompted(segmenter, features, understood.prompts[chosen])
     loss, ious = mask_loss(drawn.mask_logits, drawn.ious, lesson.objects.masks[chosen])

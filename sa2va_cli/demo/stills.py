@@ -1,4 +1,4 @@
-"""Single pictures between the videos, so that the mask decoder forgets nothing about them."""
+"""Single pictures between the videos, so that the segmenter forgets nothing about them."""
 
 from collections.abc import Sequence
 
