@@ -9,13 +9,14 @@ import pytest
 
 import sa2va_cli
 
-BASE = {"errors", "masks", "results", "config", "prefetch"}
+BASE = {"errors", "masks", "results", "config", "prefetch", "glibc"}
 MAY_IMPORT = {
     "errors": set(),
     "masks": set(),
     "results": {"masks"},
     "config": {"errors"},
     "prefetch": set(),
+    "glibc": set(),
     "media": BASE,
     "tasks": BASE,
     "models": BASE,

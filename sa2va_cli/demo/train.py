@@ -32,6 +32,7 @@ from sa2va_cli.demo.script import above_zero, at_least, run_script, writable_fol
 from sa2va_cli.demo.seeing import Look, Teach, Trace
 from sa2va_cli.demo.speaking import Ground, Speak
 from sa2va_cli.errors import UsageError
+from sa2va_cli.glibc import keep_memory
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.device import choose_device
@@ -380,6 +381,7 @@ def main() -> None:
     elif workers == 1:
         work(0, run)
     else:
+        os.environ.update(keep_memory())
         spawn(work, args=(run,), nprocs=workers)
 
 

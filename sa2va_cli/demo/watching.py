@@ -16,6 +16,8 @@ from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 VISIBLE = 0.5  # cells of the mask grid: an object that shows less is hidden
 MATCHING = 0.3  # weight of the loss of that name, summed over layers
 SUREST = 32  # cells of the mask grid, the size of a small thing
+EDGE = 3  # cells about a thing in which its edge may come to lie
+FALSE_ALARM = 0.3  # weight of the surest cells where nothing is to be drawn
 SHOWN = 0.3  # of a coarse cell: so much of it a thing covers that the cell shows it
 
 
@@ -159,16 +161,19 @@ def frame_loss(
         measures["back_iou"] = ious[was_hidden[visible]].tolist()
     if not visible.all():
         hidden = drawn.mask_logits[~visible]
-        loss = loss + (1 - seen) * 5 * F.softplus(hidden).mean()
+        alarm = F.softplus(hidden).flatten(2).topk(SUREST).values.mean()
+        loss = loss + (1 - seen) * (5 * F.softplus(hidden).mean() + FALSE_ALARM * alarm)
         measures[f"{name}_empty"] = ((hidden[:, 0] > 0).flatten(1).sum(dim=1) < 2).float().tolist()
     return loss, measures
 
 
 def stray_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Of three candidates (N, 3, side, side), the surest cells outside the object (N, side, side).
+    """Of three candidates (N, 3, side, side), the surest cells off the objects (N, side, side).
 
     Another thing, surely drawn, is where cross-entropy and dice are flat; and a tracker that has
-    once drawn it remembers it and goes on.
+    once drawn it remembers it and goes on. Cells at the object's edge do not count: being the
+    surest of all, they would teach masks that are too small.
     """
-    outside = logits.masked_fill((masks > 0)[:, None], -torch.inf)
+    near = F.max_pool2d((masks > 0).float()[:, None], 2 * EDGE + 1, stride=1, padding=EDGE) > 0
+    outside = logits.masked_fill(near, -torch.inf)
     return F.softplus(outside.flatten(2).topk(SUREST).values).mean()

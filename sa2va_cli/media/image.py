@@ -46,7 +46,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# Warning filters are the process's, hence the lock. Decoding itself runs outside of it.
+# Warning filters are the process's, hence the lock. Decoding runs outside of it, but for TIFFs.
 _FILTERS = threading.Lock()
 
 

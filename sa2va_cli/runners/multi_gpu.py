@@ -14,14 +14,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from sa2va_cli.errors import JobError
+from sa2va_cli.glibc import keep_memory
 from sa2va_cli.jobs.messages import Gone, WorkItem
 from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# glibc gives large tensors back to the system when they are freed, which then clears the same pages
-# anew for the next ones: at the published sizes a tenth of a processor's time. Workers keep them.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1"}
 # Python's janitor of semaphores would complain, on the user's terminal, about those that
 # libraries left in a worker that was killed. It removes them all the same.
 NO_COMPLAINTS = "ignore:::multiprocessing.resource_tracker"
@@ -102,8 +100,8 @@ def _environment(spec: WorkerSpec) -> Iterator[None]:
     """
     before = dict(os.environ)
     wanted = dict.fromkeys(THREAD_VARIABLES, str(spec.threads))
-    if spec.device == "cpu" and not os.environ.keys() & KEEP_MEMORY.keys():
-        wanted |= KEEP_MEMORY
+    if spec.device == "cpu":
+        wanted |= keep_memory()
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
     warnings = [os.environ.get("PYTHONWARNINGS"), NO_COMPLAINTS]

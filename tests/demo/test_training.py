@@ -15,7 +15,13 @@ from sa2va_cli.demo.recalling import STILLS, Recall
 from sa2va_cli.demo.seeing import Look, Teach
 from sa2va_cli.demo.speaking import Ground
 from sa2va_cli.demo.train import STAGES, Run, StageRun, load_stages, rate_factor
-from sa2va_cli.demo.watching import Watching, frame_loss, matching_loss, shown_things
+from sa2va_cli.demo.watching import (
+    Watching,
+    frame_loss,
+    matching_loss,
+    shown_things,
+    stray_loss,
+)
 from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.tracker import Tracker
@@ -199,6 +205,15 @@ def test_what_is_drawn_beside_a_thing_costs_the_more_the_surer_it_is(is_seen):
     ]
     assert losses[0] < 0.01
     assert losses[2] - losses[1] > 1
+
+
+def test_the_edge_of_a_thing_is_no_other_thing():
+    masks, logits = torch.zeros(1, 48, 48), torch.full((1, 3, 48, 48), -20.0)
+    masks[..., 20:30, 20:30] = 1
+    logits[..., 18:32, 18:32] = 5
+    assert stray_loss(logits, masks) < 0.01
+    logits[..., 36:42, 36:42] = 5
+    assert stray_loss(logits, masks) > 1
 
 
 def test_the_rate_warms_up_stays_and_cools_down():

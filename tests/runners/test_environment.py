@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from sa2va_cli.errors import CheckpointError
-from sa2va_cli.runners.multi_gpu import KEEP_MEMORY
+from sa2va_cli.glibc import KEEP_MEMORY
 from tests.jobs.runs import job, run_job
 from tests.jobs.tiny import write_pictures
 

@@ -1,7 +1,7 @@
 """1x1 convolutions as matrix products.
 
 They compute the same, but as convolutions the processor's libraries sum in an order that depends on
-the number of threads: one worker and four, which share the cores, would differ in the last bit.
+the number of threads. (On some processors products of small matrices do so, too.)
 """
 
 from torch import Tensor, nn
