@@ -28,11 +28,12 @@ def dense_loss(
 
 
 def mask_loss(logits: Tensor, ious: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Candidates (N, 3, s, s), their predicted IoUs (N, 3), soft masks (N, s, s).
+    """Candidates (N, 3, s, s), their predicted IoUs (N, 3), soft masks (N, S, S), perhaps finer.
 
     All candidates learn the same mask: the questions of this world are not ambiguous. Returns the
     loss, and each object's IoU (N,) for the candidate that would be chosen.
     """
+    logits = F.interpolate(logits, targets.shape[-2:], mode="bilinear")  # as for masks at full size
     wanted = targets[:, None].expand_as(logits)
     pixelwise = F.binary_cross_entropy_with_logits(logits, wanted)
     shown = logits.sigmoid()

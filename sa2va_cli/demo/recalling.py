@@ -6,11 +6,12 @@ Left to find out from its own masks alone, fresh memory learns to draw nothing.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, parameters_of
@@ -40,6 +41,7 @@ CUT = 0.4  # of the others: things have changed places, so that places tell noth
 ASKED_THINGS = 3  # of a video
 # Of the things: a tracker that saw none of a thing, or followed another, must find it again.
 MISSED, MISTAKEN = 0.15, 0.35
+OWN = 0.5  # of the others: what was drawn of them in the newest frames, as a tracker remembers it
 ASKED = range(PROMPTED, FRAMES)
 STILLS = 4  # one batch in so many is of single pictures
 SURE = 40.0  # the difference of logits between inside and outside of a mask that is known
@@ -55,6 +57,7 @@ class Album:
     values: Tensor  # (N, 4) attributes
     masks: Tensor  # (FRAMES, N, side, side)
     held: Tensor  # (N,) whose masks memory holds after the first frames: most its own; -1, nobody's
+    own: Tensor  # (N,) bool: later memory holds the masks that are drawn, good or bad
     strangers: Tensor  # (M,) things that are also asked for in the next video, which lacks them
     remembered: tuple[tuple[tuple[int, ...], int], ...]  # which first frames, and how many newest
 
@@ -88,6 +91,8 @@ def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
     """Videos with these seeds, and what memory is to hold of them."""
     clips = [_clip(rng, seed % HELD_OUT_SEED) for seed in seeds]
     things = [(video, thing) for video, clip in enumerate(clips) for thing in _asked(rng, clip)]
+    held = torch.tensor([_held(rng, things, number) for number in range(len(things))])
+    own = torch.tensor([rng.random() < OWN for _ in things]) & (held == torch.arange(len(things)))
     return Album(
         sam_pixels([frame for clip in clips for frame in clip.frames]),
         torch.tensor([video for video, _ in things]),
@@ -96,7 +101,8 @@ def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:
         torch.from_numpy(
             np.stack([_masks(clips[video], thing) for video, thing in things], axis=1)
         ),
-        torch.tensor([_held(rng, things, number) for number in range(len(things))]),
+        held,
+        own,
         torch.tensor(_strangers(rng, clips, things), dtype=torch.long),
         tuple((_first_frames(rng), rng.choice((0, 1, 1, 2, 4))) for _ in ASKED),
     )
@@ -121,15 +127,13 @@ def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
     first = watching.decode_prompts(take(frames[0], batch.videos), prompts)
     known = Tracker(watching)  # type: ignore[arg-type]  # it acts as a segmenter
     everything = torch.arange(len(batch.videos), device=batch.videos.device)
-    for time in range(FRAMES - 1):
+    for time in range(PROMPTED):
         whose = everything if time < MOST_FIRST else batch.held
         frame = take(frames[time], batch.videos)
         known.condition(time, frame, told(watching, first, batch.masks[time], whose))
     rows = torch.cat((everything, batch.strangers))
-    known.keep(rows.tolist())
     next_videos = (batch.videos[batch.strangers] + 1) % len(frames[0].coarse)
     videos = torch.cat((batch.videos, next_videos))
-    bank = known.bank().conditioning
     never = torch.zeros_like(rows, dtype=torch.bool)
     side = frames[0].coarse.shape[-1]
     things = [shown_things(masks, batch.videos, side) for masks in batch.masks]
@@ -138,10 +142,15 @@ def recall_loss(learner: Learner, batch: Album) -> tuple[Tensor, Measures]:
     loss, measures = frame_loss(watching.drawn[0], batch.masks[0], "first", never[everything])
     for time, (firsts, num_newest) in zip(ASKED, batch.remembered, strict=True):
         newest = range(max(MOST_FIRST, time - num_newest), time)
+        bank = known.bank().conditioning
         asked = Tracker(watching)  # type: ignore[arg-type]
         remembered = tuple(bank[i] for i in firsts), tuple(bank[i] for i in newest)
         asked.restore(Bank(*remembered, ()))
-        asked.track_frame(time, take(frames[time], videos))
+        asked.keep(rows.tolist())
+        drawn = asked.track_frame(time, take(frames[time], videos))
+        true = told(watching, first, batch.masks[time], batch.held)
+        seen = take(frames[time], batch.videos)
+        known.condition(time, seen, as_tracked(drawn, true, batch.own))
         held = [*firsts, *reversed(newest)]  # as the tracker lines them up
         matching, matched = matching_loss(
             watching.reads, sought[time], torch.cat([things[i] for i in held], dim=1)[rows]
@@ -166,13 +175,24 @@ def told(watching: Watching, first: DecodedMasks, masks: Tensor, whose: Tensor) 
         whose: (N,) the thing that is drawn for each, -1 for none.
     """
     drawn = masks[whose].masked_fill((whose < 0)[:, None, None], 0)
+    cells = F.adaptive_avg_pool2d(drawn, first.mask_logits.shape[-1])
     return DecodedMasks(
-        mask_logits=SURE * (drawn - 0.5),
+        mask_logits=SURE * (cells - 0.5),
         scores=first.scores,
         object_logits=first.object_logits,
         pointers=torch.where(
             is_visible(drawn)[:, None], first.pointers[whose], watching.segmenter.no_object_pointer
         ),
+    )
+
+
+def as_tracked(drawn: DecodedMasks, true: DecodedMasks, own: Tensor) -> DecodedMasks:
+    """For the things of `own` (N,) what was drawn of them, the first N of `drawn`; else the truth."""
+    masks, pointers = drawn.mask_logits[: len(own)].detach(), drawn.pointers[: len(own)].detach()
+    return replace(
+        true,
+        mask_logits=torch.where(own[:, None, None], masks, true.mask_logits),
+        pointers=torch.where(own[:, None], pointers, true.pointers),
     )
 
 

@@ -22,7 +22,9 @@ from sa2va_cli.models.sa2va.preprocess import (
 )
 
 PATCHES = 2 * GRID
-MASK_SIDE = SAM_SIZE // 4
+# Twice as fine as the decoder draws: what counts are masks at full size, and logits that are right
+# cell by cell make those too small, since they fall off more steeply outside of things than inside.
+MASK_SIDE = SAM_SIZE // 2
 UNSURE = -100  # neither clearly a thing nor clearly background: not scored
 BACKGROUND = -1
 
@@ -54,7 +56,7 @@ def shrink(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def soft_mask(masks: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-    """(N, H, W) -> (MASK_SIDE, MASK_SIDE) float32: a union, as the mask decoder can draw it."""
+    """(N, H, W) -> (MASK_SIDE, MASK_SIDE) float32: how much of each cell a union covers."""
     return shrink(np.asarray(masks[list(indices)].any(axis=0)), MASK_SIDE)
 
 

@@ -13,9 +13,9 @@ from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.memory import RopeAttention
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
 
-VISIBLE = 0.5  # cells of the mask grid: an object that shows less is hidden
+VISIBLE = 2.0  # cells of a true mask: an object that shows less is hidden
 MATCHING = 0.3  # weight of the loss of that name, summed over layers
-SUREST = 32  # cells of the mask grid, the size of a small thing
+SUREST = 32  # cells of a drawn mask, the size of a small thing
 EDGE = 3  # cells about a thing in which its edge may come to lie
 FALSE_ALARM = 0.3  # weight of the surest cells where nothing is to be drawn
 SHOWN = 0.3  # of a coarse cell: so much of it a thing covers that the cell shows it
@@ -168,12 +168,13 @@ def frame_loss(
 
 
 def stray_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Of three candidates (N, 3, side, side), the surest cells off the objects (N, side, side).
+    """Of three candidates (N, 3, side, side), the surest cells off the objects (N, S, S).
 
     Another thing, surely drawn, is where cross-entropy and dice are flat; and a tracker that has
     once drawn it remembers it and goes on. Cells at the object's edge do not count: being the
     surest of all, they would teach masks that are too small.
     """
-    near = F.max_pool2d((masks > 0).float()[:, None], 2 * EDGE + 1, stride=1, padding=EDGE) > 0
+    covered = (F.adaptive_max_pool2d(masks[:, None], logits.shape[-1]) > 0).float()
+    near = F.max_pool2d(covered, 2 * EDGE + 1, stride=1, padding=EDGE) > 0
     outside = logits.masked_fill(near, -torch.inf)
     return F.softplus(outside.flatten(2).topk(SUREST).values).mean()

@@ -3,12 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from sa2va_cli.demo.build import SAM_SIZE, fresh_model
 from sa2va_cli.demo.candidates import Candidates, take, with_fine_levels
 from sa2va_cli.demo.export import trained_model, write_checkpoint
 from sa2va_cli.demo.following import KINDS, LONG, PICTURES, Track, recent_frames
 from sa2va_cli.demo.learner import Learner
+from sa2va_cli.demo.losses import mask_loss
 from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.recalling import STILLS, Recall
@@ -205,6 +207,19 @@ def test_what_is_drawn_beside_a_thing_costs_the_more_the_surer_it_is(is_seen):
     ]
     assert losses[0] < 0.01
     assert losses[2] - losses[1] > 1
+
+
+def test_masks_are_judged_as_finely_as_they_are_used():
+    cells = torch.zeros(1, 1, 24, 24)
+    cells[..., 6:16, 6:16] = 1
+    true = F.interpolate(cells, scale_factor=2)[:, 0]
+    even, uneven = 10 * cells - 5, 10 * cells - 9
+    ious = [
+        mask_loss(logits.expand(1, 3, -1, -1), torch.zeros(1, 3), true)[1].item()
+        for logits in (even, uneven)
+    ]
+    assert ious[0] == 1  # cell by cell both are right,
+    assert ious[1] < 0.85  # but one falls off so steeply outside that it is drawn too small
 
 
 def test_the_edge_of_a_thing_is_no_other_thing():
