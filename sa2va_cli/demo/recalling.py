@@ -187,7 +187,7 @@ def told(watching: Watching, first: DecodedMasks, masks: Tensor, whose: Tensor) 
 
 
 def as_tracked(drawn: DecodedMasks, true: DecodedMasks, own: Tensor) -> DecodedMasks:
-    """For the things of `own` (N,) what was drawn of them, the first N of `drawn`; else the truth."""
+    """What was drawn of the things of `own` (N,), the first of `drawn`; of the others the truth."""
     masks, pointers = drawn.mask_logits[: len(own)].detach(), drawn.pointers[: len(own)].detach()
     return replace(
         true,

@@ -209,6 +209,20 @@ def test_what_is_drawn_beside_a_thing_costs_the_more_the_surer_it_is(is_seen):
     assert losses[2] - losses[1] > 1
 
 
+def test_memory_holds_what_was_drawn_of_some_things_and_the_truth_of_others():
+    learner = Learner(fresh_model())
+    learner.has_teacher = True
+    album = Recall().prepare(range(4))
+    assert 0 < album.own.sum() < len(album.own)
+    assert not album.own[album.held != torch.arange(len(album.held))].any()  # mistaken ones stay so
+    newest = replace(album, remembered=(((0,), 4),) * len(album.remembered))
+    losses = {
+        own: Recall().loss(learner, replace(newest, own=torch.full_like(album.own, own)))[0].item()
+        for own in (False, True)
+    }
+    assert losses[False] != losses[True]
+
+
 def test_masks_are_judged_as_finely_as_they_are_used():
     cells = torch.zeros(1, 1, 24, 24)
     cells[..., 6:16, 6:16] = 1
