@@ -79,7 +79,7 @@ class Recall:
 
     def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
         encoder = parameters_of(learner.model.segmenter.image_encoder)
-        return [*decoder_and_memory(learner, 0.5, 0.4), (encoder, 0.15)]
+        return [*decoder_and_memory(learner, 0.5, 0.4), (encoder, 0.25)]
 
     def loss(self, learner: Learner, batch: Album | Lesson) -> tuple[Tensor, Measures]:
         if isinstance(batch, Album):
