@@ -2,6 +2,7 @@
 
 speak   words, places, counting, refusing, with the vision tower as it is
 ground  everything that a picture needs, together: [SEG] now becomes a mask
+refine  what is said and drawn, for a segmenter that has gone on learning without them
 """
 
 from collections.abc import Sequence
@@ -30,8 +31,6 @@ class Understood:
     visual: Tensor  # (B, P, D) the visual tokens
     states: Tensor  # (B, L, D) final states
     prompts: Tensor  # (N, 1, C) for each [SEG]
-    loss: Tensor
-    measures: Measures
 
 
 class Speak:
@@ -56,9 +55,9 @@ class Speak:
         with torch.no_grad():
             patches = see(learner, lesson.pixel_values)
         understood = understand(learner, lesson, patches)
+        loss, measures = language_loss(learner, lesson, understood)
         taught = teacher_loss(learner, lesson, understood)
-        measures = understood.measures | {"strange_prompt": [taught.item()]}
-        return understood.loss + taught, measures
+        return loss + taught, measures | {"strange_prompt": [taught.item()]}
 
 
 class Ground:
@@ -84,8 +83,9 @@ class Ground:
     def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
         patches = see(learner, lesson.pixel_values)
         understood = understand(learner, lesson, patches)
+        loss, measures = language_loss(learner, lesson, understood)
         drawn, ious = draw(learner, lesson, understood)
-        loss, measures = understood.loss + drawn, understood.measures | ious
+        loss, measures = loss + drawn, measures | ious
         if lesson.dense is None:
             return loss, {f"video_{name}": values for name, values in measures.items()}
         dense, seen = look(learner, lesson, patches)
@@ -94,11 +94,46 @@ class Ground:
         return loss + dense + 0.5 * taught, measures | seen
 
 
+class Refine:
+    """Where training goes on: the segmenter has become another since `ground`, and videos are half
+    of the lessons. It stays as it is, and so do the teaching heads, which a checkpoint lacks."""
+
+    name = "refine"
+    pictures = 20_000
+    coolest = 0.02
+    batch = 8
+    questions = 14  # or as many as there is room for
+    drawn = 4  # masks a picture
+
+    def prepare(self, seeds: Sequence[int]) -> Lesson:
+        # Neighbours are alike, so that two workers do not wait for each other.
+        if seeds[0] // (2 * self.batch) % 2:
+            return make_video_lesson(seeds[: self.batch // 2], 4, self.drawn)
+        return make_lesson(seeds, self.questions, self.drawn)
+
+    def groups(self, learner: Learner) -> list[tuple[NamedParameters, float]]:
+        return [(parameters_of(learner.model.vision_encoder), 0.05), (speakers(learner), 0.15)]
+
+    def loss(self, learner: Learner, lesson: Lesson) -> tuple[Tensor, Measures]:
+        understood = understand(learner, lesson, see(learner, lesson.pixel_values))
+        spoken, exact = answer_loss(learner, lesson, understood.states)
+        drawn, ious = draw(learner, lesson, understood)
+        measures = exact | ious
+        if lesson.dense is None:
+            measures = {f"video_{name}": values for name, values in measures.items()}
+        return 2 * spoken + drawn, measures
+
+
 def language_parameters(learner: Learner) -> NamedParameters:
-    model, heads = learner.model, learner.heads
+    heads = learner.heads
+    return speakers(learner) + parameters_of(heads.position) + parameters_of(heads.pointers)
+
+
+def speakers(learner: Learner) -> NamedParameters:
+    """What speaks, without the heads that taught it."""
+    model = learner.model
     parts = (model.projector, model.language_model, model.seg_bridge)
-    named = [pair for part in parts for pair in parameters_of(part)]
-    return named + parameters_of(heads.position) + parameters_of(heads.pointers)
+    return [pair for part in parts for pair in parameters_of(part)]
 
 
 def see(learner: Learner, pixel_values: Tensor) -> Tensor:
@@ -136,9 +171,18 @@ def read(learner: Learner, sequences: Sequences, visual: Tensor) -> Tensor:
 
 
 def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
-    """Everything up to the prompts, with all losses of the language side."""
+    """Everything up to the prompts."""
     visual = project(learner, patches).unflatten(0, (len(lesson.sequences.ids), -1)).flatten(1, 2)
     states = read(learner, lesson.sequences, visual)
+    prompts = learner.model.seg_bridge(states[lesson.segs.pictures, lesson.segs.tokens])
+    return Understood(visual, states, prompts)
+
+
+def language_loss(
+    learner: Learner, lesson: Lesson, understood: Understood
+) -> tuple[Tensor, Measures]:
+    """All that is taught about words and places, with the teaching heads."""
+    visual, states = understood.visual, understood.states
     naming = torch.zeros((), device=visual.device)
     measures: Measures = {}
     if lesson.dense is not None:
@@ -147,12 +191,10 @@ def understand(learner: Learner, lesson: Lesson, patches: Tensor) -> Understood:
     before, before_hits = pointing(learner, lesson.answers, states, visual)
     told, told_hits = pointing(learner, lesson.told, states, visual)
     at_seg, seg_hits = pointing(learner, lesson.segs, states, visual)
-    prompts = learner.model.seg_bridge(states[lesson.segs.pictures, lesson.segs.tokens])
-    loss = naming + 2 * spoken + 0.5 * (before + told + at_seg)
     measures = measures | exact | _by_kind("points", lesson.segs.kinds, seg_hits)
     measures |= _by_kind("before", lesson.answers.kinds, before_hits)
     measures["points_told"] = told_hits.float().tolist()
-    return Understood(visual, states, prompts, loss, measures)
+    return naming + 2 * spoken + 0.5 * (before + told + at_seg), measures
 
 
 def naming_loss(learner: Learner, visual: Tensor, targets: DenseTargets) -> tuple[Tensor, Measures]:

@@ -30,7 +30,7 @@ from sa2va_cli.demo.optimiser import Optimisers
 from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.script import above_zero, at_least, run_script, writable_folder
 from sa2va_cli.demo.seeing import Look, Teach, Trace
-from sa2va_cli.demo.speaking import Ground, Speak
+from sa2va_cli.demo.speaking import Ground, Refine, Speak
 from sa2va_cli.errors import UsageError
 from sa2va_cli.glibc import keep_memory
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
@@ -38,9 +38,9 @@ from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.device import choose_device
 
 STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Look, Trace, Teach, Speak, Ground, Recall, Track)
+    stage.name: stage for stage in (Look, Trace, Teach, Speak, Ground, Refine, Recall, Track)
 }
-FROM_NOTHING = [name for name in STAGES if name != Teach.name]
+FROM_NOTHING = [name for name in STAGES if name not in (Teach.name, Refine.name)]
 WARM_UP = 30  # steps
 COOL_DOWN = 0.5  # the last part of a stage, in which the rate falls
 SAVE_SECONDS = 60

@@ -15,7 +15,7 @@ from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
 from sa2va_cli.demo.recalling import STILLS, Recall
 from sa2va_cli.demo.seeing import Look, Teach
-from sa2va_cli.demo.speaking import Ground
+from sa2va_cli.demo.speaking import Ground, Refine
 from sa2va_cli.demo.train import STAGES, Run, StageRun, load_stages, rate_factor
 from sa2va_cli.demo.watching import (
     Watching,
@@ -331,6 +331,37 @@ def test_a_stand_in_is_taught_without_a_change_to_the_segmenter(tmp_path):
     learner = Learner(fresh_model())
     load_stages(learner, tmp_path, ["teach"])
     assert learner.has_teacher
+
+
+class ShortRefine(Refine):
+    batch = 2
+    pictures = 2
+
+
+class ShortRecall(Recall):
+    batch = 1
+    pictures = 1
+
+
+@pytest.mark.parametrize("kind", ["pictures", "videos"])
+def test_language_goes_on_with_a_segmenter_that_stays_as_it_has_become(tmp_path, kind):
+    StageRun(run_in(tmp_path), ShortTeach(), 0).save()
+    recalled = StageRun(run_in(tmp_path), ShortRecall(), 0)
+    recalled.train(1)
+    run = StageRun(run_in(tmp_path), ShortRefine(), 0)
+    if kind == "videos":
+        run.pictures = 2 * run.stage.batch
+    lesson = run.stage.prepare(range(run.pictures, run.pictures + run.stage.batch))
+    assert (lesson.dense is None) == (kind == "videos") and len(lesson.objects.drawn) > 0
+    run.optimisers.zero_grad()
+    run.stage.loss(run.learner, lesson)[0].backward()
+    run.optimisers.step(1.0)
+    run.save()
+
+    before = recalled.learner.model.state_dict()
+    after = trained_model(tmp_path).state_dict()
+    changed = {name.split(".")[0] for name in after if (after[name] != before[name]).any()}
+    assert changed == {"vision_encoder", "projector", "language_model", "seg_bridge"}
 
 
 def test_a_cell_that_looks_where_the_same_thing_was_loses_nothing():
