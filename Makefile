@@ -65,4 +65,4 @@ bench-video: setup  ## peak memory of videos of 100, 1,000 and 5,000 frames: an 
 	OMP_NUM_THREADS=1 $(BIN)/python -m sa2va_cli.demo.video_memory
 
 clean:  ## forget everything that make made
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info bench-gpu.json bench-gpu.md

@@ -295,7 +295,7 @@ Jsonl = Annotated[
 ConfigFile = Annotated[
     File,
     _option(
-        RUN, "YAML file with any of these options; the command line wins.",
+        RUN, "YAML file with these options; the command line wins.",
         "--config", "-c", metavar="FILE",
     ),
 ]  # fmt: skip

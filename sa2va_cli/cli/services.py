@@ -22,6 +22,7 @@ def sa2va_source(config: JobConfig) -> "ModelSource":
         config.offline,
         Loading(config.dtype, config.attention, config.sam2_weights, config.engine, config.compile),
         needs_two_decoders=config.video_mode == "sa2va-i",
+        look_only=config.dry_run,
     )
 
 

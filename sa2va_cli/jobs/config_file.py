@@ -14,7 +14,7 @@ import yaml
 
 from sa2va_cli.config import JobConfig, Prompt
 from sa2va_cli.errors import UsageError
-from sa2va_cli.jobs.prompt_file import prompts_from
+from sa2va_cli.jobs.prompt_file import is_prompt_file, prompts_from, read_prompts
 
 SPELLINGS = {"prompt": "prompts", "format": "formats", "input": "inputs"}  # as the options have it
 KINDS = {
@@ -41,11 +41,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
     hints = get_type_hints(JobConfig)
     values = {}
     for key, value in raw.items():
-        name = _field_name(path, str(key))
+        key = "null" if key is None else str(key)  # as YAML takes this word
+        name = _field_name(path, key)
         if name == "presence" and value is False:
             value = "off"  # YAML takes the word for a boolean
         if value is not None:
-            values[name] = _checked(path, str(key), value, hints[name])
+            values[name] = _checked(path, key, value, hints[name])
     return values
 
 
@@ -74,6 +75,8 @@ def _field_name(path: Path, key: str) -> str:
 def _checked(path: Path, key: str, value: Any, hint: Any) -> Any:
     if get_origin(hint) is tuple:
         if get_args(hint)[0] is Prompt:
+            if isinstance(value, str) and is_prompt_file(value):
+                return read_prompts(Path(value))
             return prompts_from(value, f"{key} in {path}")
         values = value if isinstance(value, list) else [value]
         return tuple(_scalar(path, key, one, str) for one in values)

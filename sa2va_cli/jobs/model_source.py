@@ -7,13 +7,14 @@ from pathlib import Path
 from sa2va_cli.errors import UsageError, unknown_name
 from sa2va_cli.jobs.annotator import Annotator, Loader
 from sa2va_cli.models.sa2va.checkpoint_files import (
+    ALLOWED_FILES,
     files_fingerprint,
     read_inventory,
     with_original_decoder,
 )
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.config import load_config
-from sa2va_cli.models.sa2va.hub import locate
+from sa2va_cli.models.sa2va.hub import CONFIG_ONLY, local_folder, locate
 from sa2va_cli.models.sa2va.keys import MODIFIED_DECODER
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -73,6 +74,7 @@ class Sa2vaSource:
     offline: bool = False
     how: Loading = Loading()
     needs_two_decoders: bool = False
+    look_only: bool = False  # of a model on the hub nothing but its config is fetched, or checked
 
     def prepare(self) -> tuple[str, Loader]:
         """Find the checkpoint, downloading it if need be, and read all but the weights."""
@@ -84,14 +86,16 @@ class Sa2vaSource:
             raise unknown_name("engine", self.how.engine, ENGINES)
         if self.how.compile:
             check_compiler(on_gpu=False)  # what a GPU needs, too, its worker checks
-        source = locate(self.name, self.revision, local_files_only=self.offline)
+        whole = not self.look_only or local_folder(self.name, self.revision) is not None
+        patterns = ALLOWED_FILES if whole else CONFIG_ONLY
+        source = locate(self.name, self.revision, local_files_only=self.offline, patterns=patterns)
         load_config(source.folder)
-        tensors = read_inventory(source.folder)
+        tensors = read_inventory(source.folder) if whole else {}
         revision = source.revision
         if self.how.sam2_weights is not None:
             with_original_decoder(tensors, self.how.sam2_weights)
             revision += f" with SAM 2 {files_fingerprint([self.how.sam2_weights])}"
-        elif self.needs_two_decoders:
+        elif self.needs_two_decoders and whole:
             _check_two_decoders(tensors)
         return revision, Sa2vaLoader(str(source.folder), self.how)
 

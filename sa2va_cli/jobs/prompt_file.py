@@ -14,6 +14,11 @@ from sa2va_cli.errors import UsageError
 SUFFIXES = (".txt", ".yaml", ".yml", ".json", ".csv")
 
 
+def is_prompt_file(text: str) -> bool:
+    """Whether this is the name of such a file rather than a sentence."""
+    return text.lower().endswith(SUFFIXES) and not any(map(str.isspace, text))
+
+
 def read_prompts(path: Path) -> tuple[Prompt, ...]:
     """All prompts of a file, in its order. Raises UsageError for anything else than prompts.
 

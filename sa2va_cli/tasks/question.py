@@ -4,7 +4,7 @@ import numpy as np
 
 from sa2va_cli.config import Prompt
 from sa2va_cli.results import Answer, MediaKind, Question
-from sa2va_cli.tasks.reading import Reading, read_grounded
+from sa2va_cli.tasks.reading import Reading, read_words
 
 
 class AskTask:
@@ -21,4 +21,4 @@ class AskTask:
         return Question(text)
 
     def read(self, prompt: Prompt, answer: Answer) -> Reading:
-        return read_grounded(answer, prompt.text)
+        return read_words(answer, prompt.text)

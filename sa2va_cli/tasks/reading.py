@@ -1,7 +1,7 @@
 """Answers of the model, special tokens and all, as text and labels that people read."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sa2va_cli.results import Answer
 
@@ -40,3 +40,8 @@ def read_grounded(answer: Answer, label: str) -> Reading:
     count = len(answer.seg_probabilities)
     labels = [phrase or label for phrase in phrases] + [label] * count
     return Reading(clean_text(answer.text), tuple(labels[:count]))
+
+
+def read_words(answer: Answer, label: str) -> Reading:
+    """As `read_grounded`, the text as a sentence."""
+    return replace(read_grounded(answer, label), text=said(answer.text))

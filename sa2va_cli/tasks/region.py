@@ -5,7 +5,7 @@ import numpy as np
 from sa2va_cli.config import Prompt
 from sa2va_cli.errors import MediaError, UsageError
 from sa2va_cli.results import Answer, MediaKind, Question
-from sa2va_cli.tasks.reading import Reading, read_grounded
+from sa2va_cli.tasks.reading import Reading, read_words
 
 _DESCRIBE = (
     "Can you provide me with a detailed description of the region in the picture marked by region1?"
@@ -36,4 +36,4 @@ class RegionTask:
         return Question(text, mask_prompts=region[np.newaxis])
 
     def read(self, prompt: Prompt, answer: Answer) -> Reading:
-        return read_grounded(answer, prompt.text)
+        return read_words(answer, prompt.text)

@@ -90,5 +90,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         make_config(tmp_path / "none.yaml", {})
 
 
+def test_prompts_may_stand_in_a_file_of_their_own(config_of, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "things.txt").write_text("a dog\ncar=the red car\n")
+    expected = (Prompt("a dog", "a dog"), Prompt("car", "the red car"))
+    assert config_of("prompts: things.txt").prompts == expected
+    with pytest.raises(UsageError, match=r"other\.txt"):
+        config_of("prompts: other.txt")
+    assert config_of("prompts: the word things.txt").prompts[0].text == "the word things.txt"
+
+
+def test_null_is_an_option_and_not_nothing(config_of):
+    assert config_of("null: true").null
+
+
 def test_an_empty_file_changes_nothing(config_of):
     assert config_of("# nothing yet\n") == JobConfig()

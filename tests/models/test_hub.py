@@ -152,6 +152,18 @@ def test_info_of_a_hub_model_downloads_its_config_only(hub, tmp_path):
     assert set(requested) == {"config.json"}
 
 
+def test_a_dry_run_of_a_hub_model_downloads_its_config_only(hub, tmp_path):
+    endpoint, requested = hub
+    (tmp_path / "in").mkdir()
+    job = ["annotate", str(tmp_path / "in"), "-p", "a dog", "-o", str(tmp_path / "out")]
+    job += ["--model", REPO, "--devices", "cpu", "--dry-run"]
+    code = f"import sys; sys.argv = {['sa2va', *job]}\nfrom sa2va_cli.cli.app import main; main()"
+    done = run(code, endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 items to do with 1 worker on cpu")
+    assert set(requested) == {"config.json"}
+
+
 def test_a_model_the_hub_does_not_have_is_a_usage_error(hub, tmp_path):
     endpoint, _ = hub
     done = run(info_of("no/body"), endpoint, tmp_path)

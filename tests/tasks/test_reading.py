@@ -68,4 +68,6 @@ def test_a_caption_without_a_prompt_falls_back_on_its_category():
 
 def test_answers_in_words_keep_volunteered_masks():
     assert read("ask", "It is [SEG].<|im_end|>", 1).labels == ("the dog",)
+    for task in ("ask", "region"):
+        assert read(task, "Sure, [SEG].<|im_end|>", 1).text == "Sure."
     assert read("region", "A brown dog.<|im_end|>", 0).text == "A brown dog."

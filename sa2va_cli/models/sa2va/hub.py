@@ -11,6 +11,7 @@ from sa2va_cli.errors import CheckpointError, UsageError
 from sa2va_cli.models.sa2va.checkpoint_files import ALLOWED_FILES, fingerprint
 
 DEMO = "demo"
+CONFIG_ONLY = ("config.json",)
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -22,17 +23,23 @@ class Source:
     revision: str  # the hub's commit, or a fingerprint of the folder's files
 
 
-def locate(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Source:
+def locate(
+    name_or_path: str,
+    revision: str | None,
+    *,
+    local_files_only: bool,
+    patterns: tuple[str, ...] = ALLOWED_FILES,
+) -> Source:
     """Find a checkpoint, downloading it from the hub if its name says so.
 
     HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Only weights, config and
-    tokenizer files are ever downloaded. Raises CheckpointError if there is nothing to load,
-    UsageError for the revision of a folder.
+    tokenizer files are ever downloaded, and of these what `patterns` names. Raises CheckpointError
+    if there is nothing to load, UsageError for the revision of a folder.
     """
     folder = local_folder(name_or_path, revision)
     if folder is not None:
         return Source(folder, fingerprint(folder))
-    folder = download(name_or_path, revision, local_files_only=local_files_only)
+    folder = download(name_or_path, revision, local_files_only=local_files_only, patterns=patterns)
     return Source(folder, folder.name)  # the snapshot's folder is named after the commit
 
 
@@ -80,7 +87,7 @@ def download(
     revision: str | None,
     *,
     local_files_only: bool,
-    patterns: tuple[str, ...] = ALLOWED_FILES,
+    patterns: tuple[str, ...],
 ) -> Path:
     """The snapshot folder of a hub model, fetched if it is not in the cache."""
     # Imported here: it costs most of a second, and a folder does not need it.
@@ -111,5 +118,5 @@ def download(
 def config_folder(name_or_path: str, revision: str | None, *, local_files_only: bool) -> Path:
     """A folder with at least config.json: a local one as it is, of a hub model this file only."""
     return local_folder(name_or_path, revision) or download(
-        name_or_path, revision, local_files_only=local_files_only, patterns=("config.json",)
+        name_or_path, revision, local_files_only=local_files_only, patterns=CONFIG_ONLY
     )
