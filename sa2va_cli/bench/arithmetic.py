@@ -58,9 +58,10 @@ class Arithmetic:
         one, two = self._masks_of_one_picture
         return pictures * (one + (objects - 1) * (two - one))
 
-    def memory_attention(self, objects: int, cells: int) -> float:
+    def memory_attention(self, objects: int, cells: int, averages_first: bool = False) -> float:
         """For one frame: objects with so many memory cells each."""
-        shared, own, for_cell = self._attention_to_cells
+        averaging = self._averaging_first if averages_first else self._projecting_first
+        shared, own, for_cell = averaging
         return shared + objects * (own + cells * for_cell)
 
     @cached_property
@@ -84,8 +85,16 @@ class Arithmetic:
         return one, two
 
     @cached_property
-    def _attention_to_cells(self) -> tuple[float, float, float]:
+    def _projecting_first(self) -> tuple[float, float, float]:
+        return self._attention_to_cells(averages_first=False)
+
+    @cached_property
+    def _averaging_first(self) -> tuple[float, float, float]:
+        return self._attention_to_cells(averages_first=True)
+
+    def _attention_to_cells(self, *, averages_first: bool) -> tuple[float, float, float]:
         """What all objects share, what each adds without memories, and what a memory cell adds."""
+        self._model.segmenter.memory_attention.averages_first = averages_first
         config = self._config.segmenter
         coarse = _empty(1, config.hidden_size, config.feature_side, config.feature_side)
         step = config.feature_side**2

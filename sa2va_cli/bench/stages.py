@@ -125,7 +125,8 @@ class StageClock:
 
     def _memory_flops(self, args: Any, kwargs: Any) -> Count:
         objects, cells = args[1].shape[:2]
-        return partial(self._arithmetic.memory_attention, objects, cells)
+        averages_first = self._model.segmenter.memory_attention.averages_first
+        return partial(self._arithmetic.memory_attention, objects, cells, averages_first)
 
     def _now(self) -> Moment:
         if self._device.type != "cuda":

@@ -116,10 +116,11 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
     published = published_config(options.random_weights)
     device = choose_device(options.device)
     settle_arithmetic(device)
-    dtype = choose_dtype(config.dtype, device)
+    dtype = choose_dtype(config.dtype, device, published.vision.hidden_size)
     attention = choose_attention(config.attention, device, dtype)
     typer.echo(f"drawing random weights of {options.random_weights} …", err=True)
     model = random_model(published, Placement(device, dtype, attention))
+    model.segmenter.settle()
     if config.compile:
         check_compiler(on_gpu=device.type == "cuda")
         compile_now(model, device)

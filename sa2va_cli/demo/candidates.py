@@ -11,7 +11,7 @@ from sa2va_cli.models.sa2va.segmenter import Segmenter
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The mask decoder's whole output for N objects."""
+    """The mask decoder's whole output for N objects, float32 whatever it computed in."""
 
     mask_logits: Tensor  # (N, 3, side, side)
     ious: Tensor  # (N, 3) predicted
@@ -52,4 +52,6 @@ def decode(
         multimask_output=True,
         high_resolution_features=[features.fine, features.middle],
     )
-    return Candidates(masks[:, 0], ious[:, 0], tokens[:, 0], object_logits.flatten())
+    return Candidates(
+        masks[:, 0].float(), ious[:, 0].float(), tokens[:, 0], object_logits.flatten().float()
+    )

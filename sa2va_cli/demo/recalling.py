@@ -69,6 +69,7 @@ class Recall:
     name = "recall"
     pictures = 12_000
     coolest = 0.02
+    rounded = True
     batch = 4
 
     def prepare(self, seeds: Sequence[int]) -> Album | Lesson:

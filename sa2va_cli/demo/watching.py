@@ -101,7 +101,7 @@ def remembering_loss(learner: Learner, asked: Tensor, masks: Tensor) -> Tensor:
 
     Through the decoder alone, memory attention takes very long to find out what it is for.
     """
-    told = learner.heads.remembered(asked.flatten(2).mT)[..., 0]  # (N, hw)
+    told = learner.heads.remembered(asked.flatten(2).mT)[..., 0].float()  # (N, hw)
     covered = F.adaptive_avg_pool2d(masks[:, None], asked.shape[-1]).flatten(1)
     shown = told.sigmoid()
     overlap = 2 * (shown * covered).sum(dim=1) + 1
@@ -127,7 +127,7 @@ def matching_loss(
     shares: list[float] = []
     for attention, (queries, keys, _, table, num_pointers) in reads:
         queries, keys = attention.placed(queries, keys, table, num_pointers)
-        likeness = queries @ keys.mT / queries.shape[-1] ** 0.5  # (N, hw, S + pointers)
+        likeness = (queries @ keys.mT).float() / queries.shape[-1] ** 0.5  # (N, hw, S + pointers)
         right = likeness[..., : held.shape[1]].masked_fill(~same, -torch.inf)
         surprise = likeness.logsumexp(dim=2)[known] - right[known].logsumexp(dim=1)
         loss = loss + surprise.sum() / known.sum().clamp(min=1)

@@ -43,6 +43,12 @@ def test_objects_and_memory_cells_add_up(count, config):
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         segmenter.memory_attention(coarse, memory, memory[0], 0)
     assert count.memory_attention(3, 3 * 4096) == pytest.approx(counter.get_total_flops())
+    segmenter.memory_attention.averages_first = True
+    with FlopCounterMode(display=False) as fewer, torch.inference_mode():
+        segmenter.memory_attention(coarse, memory, memory[0], 0)
+    assert fewer.get_total_flops() < 0.75 * counter.get_total_flops()
+    averaged = count.memory_attention(3, 3 * 4096, averages_first=True)
+    assert averaged == pytest.approx(fewer.get_total_flops())
     assert count.masks(1, 5) - count.masks(1, 4) == count.masks(1, 2) - count.masks(1, 1)
     assert count.masks(2, 1) == 2 * count.masks(1, 1)
     assert 1.5e12 < count.frame < 2e12  # Hiera-L at 1024 pixels

@@ -13,6 +13,7 @@ from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.losses import mask_loss
 from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
+from sa2va_cli.demo.precision import rounded
 from sa2va_cli.demo.recalling import STILLS, Recall
 from sa2va_cli.demo.seeing import Look, Teach
 from sa2va_cli.demo.speaking import Ground, Refine
@@ -113,6 +114,28 @@ def test_memory_learns_through_the_shipped_tracker(make_stage):
     assert segmenter.pointer_projection.proj_in.weight.grad.abs().sum() > 0
     assert learner.heads.remembered.weight.grad.abs().sum() > 0
     assert measures.keys() & {"tracked_iou", "followed_iou"}
+
+
+def test_bfloat16_teaches_memory_the_same(monkeypatch):
+    """Processors without it convert, which is slow and gives the same."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    learner = Learner(fresh_model())
+    learner.has_teacher = True
+    batch = Recall().prepare(range(2))
+    losses, gradients = [], []
+    for wanted in (False, True):
+        learner.zero_grad()
+        with rounded("cpu", wanted):
+            loss, _ = Recall().loss(learner, batch)
+        assert torch.is_autocast_enabled("cpu") is False and loss.dtype == torch.float32
+        loss.backward()
+        losses.append(loss.item())
+        parts = [p.grad for p in learner.parameters() if p.grad is not None]
+        assert {part.dtype for part in parts} == {torch.float32}
+        gradients.append(torch.cat([part.flatten() for part in parts]))
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert F.cosine_similarity(*gradients, dim=0) > 0.98
 
 
 @pytest.mark.parametrize("kind", ["videos", "pictures"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
-from sa2va_cli.models.sa2va.device import choose_attention
+from sa2va_cli.models.sa2va.device import choose_attention, choose_dtype
 from sa2va_cli.results import Question
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (40, 56, 3), dtype=np.uint8)
@@ -131,6 +131,23 @@ def test_frames_of_another_size_take_the_first_one_s(golden_model):
 def test_a_device_or_format_that_cannot_be_had_is_refused(golden_checkpoint, option, message):
     with pytest.raises(UsageError, match=message):
         Sa2VA.from_pretrained(str(golden_checkpoint), **option)
+
+
+@pytest.mark.parametrize(
+    ("device", "capabilities", "width", "dtype"),
+    [
+        ("cpu", {"avx512_bf16": True}, 1024, "bfloat16"),
+        ("cpu", {"amx_bf16": True, "avx512_bf16": False}, 3200, "bfloat16"),
+        ("cpu", {"avx512_bf16": True}, 128, "float32"),  # so narrow that nothing is gained
+        ("cpu", {"avx512_f": True}, 1024, "float32"),
+        ("cuda", {}, 128, "bfloat16"),
+    ],
+)
+def test_auto_takes_bfloat16_where_that_is_faster(device, capabilities, width, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    chosen = choose_dtype("auto", torch.device(device), width)
+    assert chosen == getattr(torch, dtype)
+    assert choose_dtype("float32", torch.device(device), width) == torch.float32
 
 
 def test_attention_is_never_eager(golden_model):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sa2va_cli.models.sa2va import memory as memory_module
 from sa2va_cli.models.sa2va import segmenter
 from sa2va_cli.models.sa2va.segmenter import full_size_masks
 from sa2va_cli.models.sa2va.steps import bits_to_host
@@ -44,3 +45,21 @@ def test_places_are_computed_once_and_give_the_same_bits(golden_model):
     for level in ("coarse", "middle", "fine"):
         assert torch.equal(getattr(once, level), getattr(anew, level))
     assert not any("kept" in name for name in encoder.state_dict())
+
+
+def test_memories_averaged_first_are_the_same_as_values_averaged(golden_model, monkeypatch):
+    network = golden_model.model.segmenter.memory_attention
+    assert network.averages_first  # on a processor
+    assert not golden_model.steps.as_the_reference().model.segmenter.memory_attention.averages_first
+    config = golden_model.config.segmenter
+    side, width = config.feature_side, config.memory_size
+    assert width < config.hidden_size
+    random = torch.Generator().manual_seed(1)
+    coarse = torch.randn(1, config.hidden_size, side, side, generator=random)
+    memory = torch.randn(2, 3 * side**2 + 4, width, generator=random)
+    positions = torch.randn(3 * side**2 + 4, width, generator=random)
+    monkeypatch.setattr(memory_module, "ROWS", side**2 // 3)  # the last block is a shorter one
+    averaged = network(coarse, memory, positions, 4)
+    monkeypatch.setattr(network, "averages_first", False)
+    torch.testing.assert_close(averaged, network(coarse, memory, positions, 4))
+    assert not torch.equal(averaged, network(coarse, memory, positions, 4))

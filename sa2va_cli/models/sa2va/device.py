@@ -8,6 +8,8 @@ from transformers.utils import is_flash_attn_2_available
 from sa2va_cli.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WIDE = 512  # from here on matrix products are what a vision tower's time goes into
+MULTIPLY_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 AMPERE = (8, 0)  # the first devices that flash-attn 2 runs on
 ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2"}
 
@@ -63,16 +65,32 @@ def settle_arithmetic(device: torch.device) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 on a GPU, as the weights were made for, and float32 on a CPU."""
+def choose_dtype(
+    dtype: str | torch.dtype, device: torch.device, vision_width: int = 0
+) -> torch.dtype:
+    """ "auto" is bfloat16 on a GPU, as the weights were made for. On a CPU it is bfloat16 (for the
+    vision tower alone: `checkpoint.Placement`) if the processor multiplies that faster and the
+    tower is wide enough to profit, else float32.
+
+    Raises UsageError for an unknown name.
+    """
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        faster = device.type == "cuda" or (vision_width >= WIDE and has_bfloat16())
+        return torch.bfloat16 if faster else torch.float32
     name = dtype.removeprefix("torch.")
     if name not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r}.", hint=f"use auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 as such; others convert it, which is slower."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in MULTIPLY_BFLOAT16)
 
 
 def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:

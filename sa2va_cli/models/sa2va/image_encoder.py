@@ -123,7 +123,7 @@ class ImageEncoder(nn.Module):
         self.neck = FeaturePyramid(channels, config.hidden_size)
 
     def keep_positions(self) -> None:
-        """Call it when the weights are loaded and stay as they are."""
+        """See `Segmenter.settle`."""
         self.backbone.keep_positions(self.backbone.config.image_size[0] // PATCH_STRIDE)
 
     def forward(self, sam_pixel_values: Tensor) -> FrameFeatures:

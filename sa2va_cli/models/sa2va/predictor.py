@@ -98,15 +98,17 @@ class Sa2VA:
         if compile:
             check_compiler(on_gpu=chosen_device.type == "cuda")
         settle_arithmetic(chosen_device)
-        chosen_dtype = choose_dtype(dtype, chosen_device)
-        implementation = choose_attention(attention, chosen_device, chosen_dtype)
+        implementation = choose_attention(
+            attention, chosen_device, choose_dtype(dtype, chosen_device)
+        )
         source = locate(str(name_or_path), revision, local_files_only=local_files_only)
         config = load_config(source.folder)
+        chosen_dtype = choose_dtype(dtype, chosen_device, config.vision.hidden_size)
         tokenizer = Tokenizer(source.folder)
         tokenizer.check_fits(config.language.vocab_size)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
-        model.segmenter.image_encoder.keep_positions()
+        model.segmenter.settle()
         if compile:
             compile_now(model, chosen_device)
         return cls(model, tokenizer, source.revision)

@@ -91,6 +91,11 @@ class Segmenter(nn.Module):
         )
         make_pointwise(self)
 
+    def settle(self) -> None:
+        """Compute the same faster; to be called when the weights are there and stay as they are."""
+        self.image_encoder.keep_positions()
+        self.memory_attention.averages_first = self.no_object_pointer.device.type == "cpu"
+
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
         """(T, 3, size, size) -> the feature pyramid of T frames."""
         return self.image_encoder(sam_pixel_values)
