@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,33 +23,49 @@ class Machine:
     device: str
     threads: int  # of the processor
     torch: str
-    dtype: str
-    matmul_tflops: float  # of square matrices in that dtype
+    matmul_tflops: dict[str, float]  # of square matrices, by dtype: all that a model computes in
     memory_gb_s: float  # read and written by a copy
 
-    def floor(self, flops: float, bytes_read: float) -> float:
+    def computing(self, flops: float, dtype: str) -> float:
+        """Seconds that so many operations take at least."""
+        return flops / self.matmul_tflops[dtype] / 1e12
+
+    def floor(self, flops: float, bytes_read: float, dtype: str) -> float:
         """Seconds that these take at least."""
-        return max(flops / self.matmul_tflops / 1e12, bytes_read / self.memory_gb_s / 1e9)
+        return max(self.computing(flops, dtype), bytes_read / self.memory_gb_s / 1e9)
 
 
-def measure_machine(device: torch.device, dtype: torch.dtype) -> Machine:
+def measure_machine(device: torch.device, dtypes: Iterable[torch.dtype]) -> Machine:
     """Takes a second or two."""
-    side = SIDE[device.type]
-    a = torch.randn(side, side, device=device).to(dtype)
-    b = torch.randn(side, side, device=device).to(dtype)
     source = torch.ones(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     with torch.inference_mode():
-        multiply = _best(lambda: torch.matmul(a, b), device)
+        speeds = {dtype_name(dtype): _multiplying(device, dtype) for dtype in dtypes}
         copy = _best(lambda: target.copy_(source), device)
     return Machine(
         device=_name(device),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        dtype=str(dtype).removeprefix("torch."),
-        matmul_tflops=2 * side**3 / multiply / 1e12,
+        matmul_tflops=speeds,
         memory_gb_s=2 * source.nbytes / copy / 1e9,
     )
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """ "float32" """
+    return str(dtype).removeprefix("torch.")
+
+
+def dtypes_of(model: torch.nn.Module) -> list[torch.dtype]:
+    """All that its networks compute in, in their order."""
+    return list(dict.fromkeys(weight.dtype for weight in model.parameters()))
+
+
+def _multiplying(device: torch.device, dtype: torch.dtype) -> float:
+    """10^12 operations a second."""
+    side = SIDE[device.type]
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / _best(lambda: torch.matmul(a, b), device) / 1e12
 
 
 def synchronise(device: torch.device) -> None:

@@ -61,7 +61,7 @@ class Measurement:
     processor_seconds: tuple[float, ...]  # of all threads: what is left of a shared machine
     per_second: float  # images, or frames, by the median
     masks: int
-    ceiling_share: float  # operations over time, of the measured matrix product
+    ceiling_share: float  # of the time, what matrix products of so many operations would take
     busy_share: float
     peak_gb: float
     floor_seconds: float
@@ -164,7 +164,7 @@ class Bench:
         typical = sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
         stages = self._stages(typical)
         middle = median(run.seconds for run in runs)
-        operations = sum(stage.tflop for stage in stages)
+        computing = sum(self._machine.computing(one.flops, one.dtype) for one in typical.passes)
         return Measurement(
             work=ready.work.name,
             title=ready.work.title(len(ready.pictures)),
@@ -173,8 +173,8 @@ class Bench:
             processor_seconds=tuple(run.processor for run in runs),
             per_second=len(ready.pictures) / middle,
             masks=typical.masks,
-            ceiling_share=operations / typical.seconds / self._machine.matmul_tflops,
-            busy_share=self._busy_share(engine, ready, typical),
+            ceiling_share=computing / typical.seconds,
+            busy_share=self._busy_share(name, engine, ready, typical),
             peak_gb=max(run.peak_gb for run in runs),
             floor_seconds=sum(stage.floor_seconds for stage in stages),
             stages=tuple(stages),
@@ -193,11 +193,15 @@ class Bench:
             passes=len(passes),
             tflop=sum(one.flops for one in passes) / 1e12,
             gigabytes=sum(one.bytes_read for one in passes) / 1e9,
-            floor_seconds=sum(self._machine.floor(one.flops, one.bytes_read) for one in passes),
+            floor_seconds=sum(
+                self._machine.floor(one.flops, one.bytes_read, one.dtype) for one in passes
+            ),
         )
 
-    def _busy_share(self, engine: Engine, ready: Ready, run: _Run) -> float:
+    def _busy_share(self, name: str, engine: Engine, ready: Ready, run: _Run) -> float:
         if self._device.type == "cuda":
+            if ready.work.kind == "caption":  # this one has learned it by now
+                engine = self._engines[name](ready.work)
             return gpu_busy_share(lambda: _answer(engine, ready), self._device)
         return run.processor / run.seconds / self._machine.threads
 

@@ -12,11 +12,12 @@ HEAD = f"{'engine':<8}{'seconds':>10}{'a second':>19}{'ceiling':>9}{'busy':>7}{'
 
 def opening(model: str, machine: Machine, repeat: int) -> str:
     """What is measured, and on what."""
+    speeds = [f"{speed:,.3g} TFLOP/s in {dtype}" for dtype, speed in machine.matmul_tflops.items()]
     return "\n".join(
         (
-            f"{model}, {machine.dtype}, torch {machine.torch}",
+            f"{model}, {' and '.join(machine.matmul_tflops)}, torch {machine.torch}",
             f"{machine.device}; {machine.threads} thread(s)",
-            f"at best {machine.matmul_tflops:,.3g} TFLOP/s (matrix product) and "
+            f"at best {', '.join(speeds)} (matrix product),",
             f"{machine.memory_gb_s:,.3g} GB/s (copy), measured now",
             f"medians of {repeat}; engines in turns",
         )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sa2va_cli.bench.arithmetic import Arithmetic
+from sa2va_cli.bench.machine import dtype_name
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 
 Moment = Any  # seconds, or a CUDA event
@@ -28,6 +29,7 @@ class Pass:
     seconds: float
     flops: float
     bytes_read: float  # weights, and the key-value cache: read at least once
+    dtype: str  # that it computes in
 
 
 class StageClock:
@@ -41,7 +43,7 @@ class StageClock:
         self._language_bytes = sum(weight.nbytes for weight in language.model.parameters())
         self._language_bytes -= language.get_input_embeddings().weight.nbytes  # looked up, not read
         self._cell_bytes = model.reader.new_cells().cell_bytes
-        self._passes: list[tuple[str, Moment, Moment, Count, float]] = []
+        self._passes: list[tuple[str, Moment, Moment, Count, float, str]] = []
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -57,12 +59,13 @@ class StageClock:
     def passes(self) -> list[Pass]:
         """Call it when the device has finished."""
         return [
-            Pass(stage, self._between(start, end), flops(), size)
-            for stage, start, end, flops, size in self._passes
+            Pass(stage, self._between(start, end), flops(), size, dtype)
+            for stage, start, end, flops, size, dtype in self._passes
         ]
 
     def _networks(self) -> list[tuple[str, nn.Module, Flops]]:
         model, count = self._model, self._arithmetic
+        decoders = [model.segmenter.mask_decoder, model.segmenter.tracking_decoder]
         return [
             (
                 "vision tower",
@@ -86,7 +89,7 @@ class StageClock:
                 model.segmenter.image_encoder,
                 lambda a, _: _times(len(a[0]), lambda: count.frame),
             ),
-            ("mask decoder", model.segmenter.mask_decoder, self._mask_flops),
+            *(("mask decoder", decoder, self._mask_flops) for decoder in decoders if decoder),
             ("memory attention", model.segmenter.memory_attention, self._memory_flops),
             (
                 "memory encoder",
@@ -97,6 +100,7 @@ class StageClock:
 
     def _hook(self, stage: str, network: nn.Module, flops: Flops) -> list[Any]:
         weights = sum(weight.nbytes for weight in network.parameters())
+        dtype = dtype_name(self._dtype_of(network))
         begun: list[tuple[Moment, Count, float, str]] = []
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -109,12 +113,16 @@ class StageClock:
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             start, operations, size, name = begun.pop()
-            self._passes.append((name, start, self._now(), operations, size))
+            self._passes.append((name, start, self._now(), operations, size, dtype))
 
         return [
             network.register_forward_pre_hook(before, with_kwargs=True),
             network.register_forward_hook(after, with_kwargs=True),
         ]
+
+    def _dtype_of(self, network: nn.Module) -> torch.dtype:
+        """Our Reader has no weights of its own."""
+        return next(network.parameters(), self._model.language_model.lm_head.weight).dtype
 
     def _language_flops(self, args: Any, kwargs: Any) -> Count:
         return partial(self._arithmetic.language, *_reading(args, kwargs))

@@ -10,14 +10,21 @@ from pathlib import Path
 import torch
 import typer
 
-from sa2va_cli.bench.machine import measure_machine
+from sa2va_cli.bench.machine import dtypes_of, measure_machine
 from sa2va_cli.bench.measure import Bench, Comparison, Engine
 from sa2va_cli.bench.random_weights import demo_tokenizer, forced_answer, random_model
 from sa2va_cli.bench.report import markdown, opening, row, stage_table, to_json
 from sa2va_cli.bench.work import Work, earlier_pictures, make_ready, parse_works
+from sa2va_cli.cli.exit_codes import EXIT_DONE, EXIT_FATAL, exit_code
 from sa2va_cli.cli.load import load_model
 from sa2va_cli.config import JobConfig
-from sa2va_cli.errors import UsageError, unknown_name
+from sa2va_cli.errors import Sa2vaError, UsageError, unknown_name
+from sa2va_cli.jobs.out_of_memory import (
+    ERRORS,
+    free_memory,
+    is_out_of_memory,
+    memory_reason,
+)
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
 from sa2va_cli.models.sa2va.compiling import compile_now
@@ -59,7 +66,7 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
     started = time.monotonic()
     model = _load(config, options)
     device = model.device
-    machine = measure_machine(device, model.dtype)
+    machine = measure_machine(device, dtypes_of(model.model))
     name = options.random_weights or config.model
     name += ", random weights" if options.random_weights else ""
     forced = options.forced or options.random_weights is not None
@@ -97,9 +104,14 @@ def _compare(
 ) -> tuple[list[Comparison], int]:
     """What was measured, all of it or until a signal came; and the exit code."""
     comparisons: list[Comparison] = []
+    code = EXIT_DONE
     try:
         for work in works:
-            comparison = bench.compare(work, options.repeat, options.frames)
+            try:
+                comparison = bench.compare(work, options.repeat, options.frames)
+            except (Sa2vaError, *ERRORS) as error:
+                code = _tell_failure(work, error)
+                continue
             comparisons.append(comparison)
             typer.echo("\n" + _text(comparison, options.stages), err=options.as_json)
             if bench.stopped_by:
@@ -107,7 +119,18 @@ def _compare(
     except SystemExit as signal:  # so Ctrl-C comes: jobs.stop
         typer.echo("interrupted: this is what was measured", err=True)
         return comparisons, int(signal.code or 0)
-    return comparisons, 0
+    return comparisons, code
+
+
+def _tell_failure(work: Work, error: Exception) -> int:
+    """Other works may still be measured. Returns the exit code; raises what is a bug again."""
+    known = isinstance(error, Sa2vaError)
+    if not known and not is_out_of_memory(error):
+        raise error
+    reason = str(error) if known else memory_reason(error)
+    typer.echo(f"\n{work.name} was not measured: {reason}", err=True)
+    free_memory()
+    return exit_code(error) if isinstance(error, Sa2vaError) else EXIT_FATAL
 
 
 def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sa2va_cli.models.sa2va.device import has_bfloat16
+from sa2va_cli.models.sa2va.device import multiplies_bfloat16
 
 
 @contextmanager
 def rounded(device: str, wanted: bool) -> Iterator[None]:
     """Matrix products within are in bfloat16 if `wanted` and the processor is made for it."""
-    if not (wanted and device == "cpu" and has_bfloat16()):
+    if not (wanted and device == "cpu" and multiplies_bfloat16(torch.device(device))):
         yield
         return
     kept = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()

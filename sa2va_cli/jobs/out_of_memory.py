@@ -17,10 +17,11 @@ from sa2va_cli.results import Prediction, Question
 ERRORS = (MemoryError, RuntimeError)  # that may mean it; `is_out_of_memory` tells
 # torch has a class of its own for what its pool on the device lacks. Not so for the processor's
 # memory, for pinned memory and contexts, for what libraries take beside the pool, and for a driver
-# that cannot be asked how much there was.
+# that cannot be asked how much there was. cuDNN, when it lacks room to work in, finds "no engine".
 SIGNS = re.compile(
     r"DefaultCPUAllocator|CUDA (?:driver )?error: out of memory"
     r"|CU(?:BLAS|DNN)_STATUS_\w*ALLOC\w*_FAILED|NVML_SUCCESS == "
+    r"|unable to find an engine to execute|Triton Error \[CUDA\]: out of memory"
 )
 
 

@@ -145,9 +145,10 @@ def test_works_differ_in_what_they_ask():
 
 
 def test_the_floor_is_the_slower_of_computing_and_reading():
-    machine = Machine("a box", 1, "2", "float32", matmul_tflops=2.0, memory_gb_s=10.0)
-    assert machine.floor(4e12, 1e9) == 2.0
-    assert machine.floor(1e9, 30e9) == 3.0
+    machine = Machine("a box", 1, "2", {"float32": 2.0, "bfloat16": 4.0}, memory_gb_s=10.0)
+    assert machine.floor(4e12, 1e9, "float32") == 2.0
+    assert machine.floor(4e12, 1e9, "bfloat16") == machine.computing(4e12, "bfloat16") == 1.0
+    assert machine.floor(1e9, 30e9, "float32") == 3.0
 
 
 def test_ctrl_c_tells_what_was_measured_and_ends():
@@ -164,3 +165,39 @@ def test_ctrl_c_tells_what_was_measured_and_ends():
     bench.send_signal(signal.SIGINT)
     _, told = bench.communicate(timeout=60)
     assert bench.returncode == 130 and "interrupted" in told and "Traceback" not in told
+
+
+def test_each_network_is_held_to_what_its_own_format_allows():
+    """On a processor, bfloat16 is for the vision tower."""
+    command = [*COMMAND, "--dtype", "bfloat16", "--works", "image-1", "--engine", "fast", "--json"]
+    figures = json.loads(CliRunner().invoke(app, command).stdout)
+    speeds = figures["machine"]["matmul_tflops"]
+    assert speeds.keys() == {"bfloat16", "float32"}
+    (measured,) = figures["works"][0]["measurements"]
+    flops = {stage["stage"]: stage["tflop"] for stage in measured["stages"]}
+    slow = sum(flops.values()) - flops["vision tower"]
+    computing = flops["vision tower"] / speeds["bfloat16"] + slow / speeds["float32"]
+    assert measured["ceiling_share"] == pytest.approx(computing / measured["seconds"][0])
+
+
+def test_a_work_that_cannot_be_done_does_not_hide_the_others(golden_checkpoint, tmp_path):
+    """The plain engine has no videos for checkpoints with two decoders."""
+    two_decoders = golden_checkpoint.parents[1] / "sa2va-i" / "checkpoint"
+    table = tmp_path / "table.md"
+    command = [
+        "bench",
+        "--model",
+        str(two_decoders),
+        "--forced-answers",
+        "-n",
+        "1",
+        "--frames",
+        "6",
+    ]
+    command += ["--works", "video-1,image-1", "--json", "--markdown", str(table)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    (work,) = json.loads(result.stdout)["works"]
+    assert [one["work"] for one in work["measurements"]] == ["image-1", "image-1"]
+    assert "video-1 was not measured: The plain engine" in result.stderr
+    assert table.read_text().count("| fast |") == 1

@@ -114,6 +114,8 @@ def test_what_is_too_large_alone_fails_alone():
         ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
         ('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":1131', True),
         ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("GET was unable to find an engine to execute this computation", True),
+        ("Triton Error [CUDA]: out of memory", True),
         ("CUDA error: an illegal memory access was encountered", False),
         ("CUDA error: unspecified launch failure", False),
         ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`", False),

@@ -88,6 +88,8 @@ def test_no_item_waits_for_the_compiler(golden_checkpoint, monkeypatch, checkpoi
     for asked in (QUESTIONS, QUESTIONS * 2):
         assert model.answer_image(picture, asked)[0].frames
         assert list(model.answer_video(clip, asked))
+    for size in (2, 4, 5):
+        assert len(model.answer_images([(picture, QUESTIONS)] * size)) == size
     assert counters["stats"]["unique_graphs"] == traced
 
 

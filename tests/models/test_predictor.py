@@ -140,11 +140,13 @@ def test_a_device_or_format_that_cannot_be_had_is_refused(golden_checkpoint, opt
         ("cpu", {"amx_bf16": True, "avx512_bf16": False}, 3200, "bfloat16"),
         ("cpu", {"avx512_bf16": True}, 128, "float32"),  # so narrow that nothing is gained
         ("cpu", {"avx512_f": True}, 1024, "float32"),
-        ("cuda", {}, 128, "bfloat16"),
+        ("cuda", (8, 0), 128, "bfloat16"),
+        ("cuda", (7, 5), 1024, "float32"),  # a T4
     ],
 )
 def test_auto_takes_bfloat16_where_that_is_faster(device, capabilities, width, dtype, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capabilities)
     chosen = choose_dtype("auto", torch.device(device), width)
     assert chosen == getattr(torch, dtype)
     assert choose_dtype("float32", torch.device(device), width) == torch.float32

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sa2va_cli import Sa2VA
+from sa2va_cli.demo.evaluate import occlusions
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.matching import Compared, Known, Named, identify, overlaps
 from sa2va_cli.models.sa2va.window_plan import plan_windows
@@ -62,6 +63,20 @@ def test_a_single_window_is_the_video_without_windows(golden_model, sampling):
         assert ours.masks.frame_idx == theirs.frame_idx
         np.testing.assert_array_equal(ours.masks.masks, theirs.masks)
         np.testing.assert_array_equal(ours.masks.scores, theirs.scores)
+
+
+@pytest.mark.parametrize("window", [14, 8])
+def test_each_frame_is_encoded_once(window):
+    model = Sa2VA.from_pretrained("demo", device="cpu")
+    video, _, phrase = next(occlusions(1))
+    footage = ListFootage(list(video.frames[:14]))
+    encoded = []
+    hook = lambda *_: encoded.append(1)  # noqa: E731
+    model.model.segmenter.image_encoder.register_forward_hook(hook)
+    questions = [Question(f"<image>Please segment the {phrase}.")]
+    looks, frames = run(model, footage, VideoOptions(key_frames=3, window=window), questions)
+    assert [frame.obj_ids for frame in frames] == [(1,)] * 14
+    assert len(looks) == {14: 1, 8: 3}[window] and len(encoded) == 14
 
 
 @pytest.fixture(scope="module")

@@ -74,8 +74,11 @@ def warm_up(model: Sa2vaModel, device: torch.device) -> None:
     for tiles in SEVERAL:
         squares = to_device(tile_squares([blank] * tiles), device)
         model.visual_tokens(normalise_tiles(squares).to(seen))
-    square = to_device(sam_square(blank, model.config.segmenter.image_size)[None], device)
-    features = model.segmenter.encode(normalise_sam(square, drawn, video=False))
+    square = sam_square(blank, model.config.segmenter.image_size)[None]
+    features, _ = (
+        model.segmenter.encode(normalise_sam(to_device(squares, device), drawn, video=False))
+        for squares in (square, torch.cat([square] * SEVERAL[-1]))  # of one, as it lies in memory
+    )
     for objects in SEVERAL:
         _follow(model.segmenter, features, objects)
 

@@ -10,7 +10,7 @@ from sa2va_cli.errors import UsageError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WIDE = 512  # from here on matrix products are what a vision tower's time goes into
 MULTIPLY_BFLOAT16 = ("avx512_bf16", "amx_bf16")
-AMPERE = (8, 0)  # the first devices that flash-attn 2 runs on
+AMPERE = (8, 0)  # the first devices that multiply bfloat16, and that flash-attn 2 runs on
 ATTENTION = {"sdpa": "sdpa", "flash": "flash_attention_2"}
 
 
@@ -68,16 +68,16 @@ def settle_arithmetic(device: torch.device) -> None:
 def choose_dtype(
     dtype: str | torch.dtype, device: torch.device, vision_width: int = 0
 ) -> torch.dtype:
-    """ "auto" is bfloat16 on a GPU, as the weights were made for. On a CPU it is bfloat16 (for the
-    vision tower alone: `checkpoint.Placement`) if the processor multiplies that faster and the
-    tower is wide enough to profit, else float32.
+    """ "auto" is bfloat16, as the weights were made for, on devices that multiply it as such; on a
+    CPU for the vision tower alone (`checkpoint.Placement`), and if that is wide enough to profit.
+    Else it is float32.
 
     Raises UsageError for an unknown name.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype == "auto":
-        faster = device.type == "cuda" or (vision_width >= WIDE and has_bfloat16())
+        faster = multiplies_bfloat16(device) and (device.type == "cuda" or vision_width >= WIDE)
         return torch.bfloat16 if faster else torch.float32
     name = dtype.removeprefix("torch.")
     if name not in DTYPES:
@@ -85,8 +85,10 @@ def choose_dtype(
     return DTYPES[name]
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 as such; others convert it, which is slower."""
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Others convert it, which is slower; and older GPUs cannot convolve it at all."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= AMPERE
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
         return False
     capabilities = torch.cpu.get_capabilities()

@@ -1,6 +1,6 @@
 """Objects that were named together and are tracked together, while windows come and go."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,10 +18,11 @@ class Group:
     tracker: Tracker
     keys: dict[int, DecodedMasks] = field(default_factory=dict)  # by position, still to come
 
-    def step(self, position: int, features: FrameFeatures) -> DecodedMasks:
-        """The next frame: decoded from language if it is a key frame, else from memory."""
+    def step(self, position: int, features: Callable[[], FrameFeatures]) -> DecodedMasks:
+        """The next frame: decoded from language if it is a key frame, else from memory. Features
+        are asked for only then."""
         known = self.keys.pop(position, None)
-        return known or self.tracker.track_frame(position, features)
+        return known or self.tracker.track_frame(position, features())
 
     def keep(self, obj_ids: set[int]) -> None:
         """Forget all other objects."""

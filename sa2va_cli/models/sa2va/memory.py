@@ -12,7 +12,7 @@ from sa2va_cli.models.sa2va.config import SegmenterConfig
 from sa2va_cli.models.sa2va.image_encoder import sine_positions
 
 ROPE_THETA = 10000.0
-ROWS = 512  # queries whose weights are in memory at a time: 60 MB at SAM 2's size
+ROWS = 512  # queries whose weights are in memory at a time: 90 MB at SAM 2's size
 
 
 def build_memory_encoder(config: SegmenterConfig, attention: str) -> Sam2VideoMemoryEncoder:
@@ -119,7 +119,8 @@ class MemoryAttention(nn.Module):
         """Whether memories are averaged before they are projected to values.
 
         Weights sum to one, so the result is the same; memories are a quarter as wide as values,
-        which leaves less to multiply. On a processor that is faster than the fused kernel.
+        which leaves less to multiply. On a processor that is faster than the fused kernel (not in
+        float16, where it is slower and rounds more).
         """
         return all(layer.cross_attn_image.averages_first for layer in self._layers())
 

@@ -94,7 +94,9 @@ class Segmenter(nn.Module):
     def settle(self) -> None:
         """Compute the same faster; to be called when the weights are there and stay as they are."""
         self.image_encoder.keep_positions()
-        self.memory_attention.averages_first = self.no_object_pointer.device.type == "cpu"
+        memory = self.memory_time_embedding
+        on_processor = memory.device.type == "cpu"
+        self.memory_attention.averages_first = on_processor and memory.dtype == torch.float32
 
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
         """(T, 3, size, size) -> the feature pyramid of T frames."""

@@ -98,8 +98,10 @@ class Steps:
 
     def features_of_each(self, pictures: Sequence[Views]) -> Iterator[FrameFeatures]:
         """SAM 2's view of several images, encoded a few at a time."""
-        squares = torch.cat(self._of_each(lambda views: views.square, pictures))
-        for part in squares.split(FRAME_BATCH):
+        squares = self._of_each(lambda views: views.square, pictures)
+        for first in range(0, len(squares), FRAME_BATCH):
+            few = squares[first : first + FRAME_BATCH]
+            part = torch.cat(few) if len(few) > 1 else few[0]  # as `features` has it: --compile
             values = normalise_sam(to_device(part, self.device), self.dtype, video=False)
             features = self.model.segmenter.encode(values)
             for index in range(len(part)):

@@ -9,6 +9,7 @@ out of sight for a whole window is tracked no more, but keeps its number for whe
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -65,6 +66,7 @@ class WindowedVideo:
         self._scout = Scout(self._read, {key for window in windows for key in window.keys})
         self._size = (0, 0)  # (width, height) of the frames
         self._ready: dict[int, Drawn | None] = {}  # shared frames, which are drawn already
+        self._encoded: dict[int, FrameFeatures] = {}  # key frames that older groups are to see
 
     def run(self) -> Iterator[WindowLook | TrackedMasks]:
         """Each window's look, then its frames. Ends where the frames do."""
@@ -124,6 +126,8 @@ class WindowedVideo:
         group = Group([0] * len(prompts), self._new_tracker())
         for position, views in keys:
             features = self._eyes.encode(views)
+            if self._groups:  # who want to see it, too
+                self._encoded[position] = features
             drawn = self._eyes.segmenter.decode_prompts(features, prompts)
             if self._eyes.consistent:
                 drawn = as_given_masks(self._eyes.segmenter, drawn, features, self._size)
@@ -141,6 +145,7 @@ class WindowedVideo:
         if window.number > 0:
             stop = min(window.first + window.overlap, window.stop)
             shared = self._track_both(fresh, [frame for frame in ahead if frame[0] < stop])
+            self._encoded.clear()
             numbers = identify(named, self._known, _compare(len(named), shared))
         obj_ids = []
         for one, number in zip(named, numbers, strict=True):
@@ -169,12 +174,16 @@ class WindowedVideo:
             return []
         shared = []
         for position, views in frames:
-            features = self._eyes.encode(views)
+            features = self._features(position, views)
             old = together(self._step(position, features))
             shared.append(_Shared(position, old, fresh.step(position, features)))
         return shared
 
-    def _step(self, position: int, features: FrameFeatures) -> list[Drawn]:
+    def _features(self, position: int, views: Views) -> Callable[[], FrameFeatures]:
+        """Of a frame, made when somebody asks, and once."""
+        return cache(lambda: self._encoded.pop(position, None) or self._eyes.encode(views))
+
+    def _step(self, position: int, features: Callable[[], FrameFeatures]) -> list[Drawn]:
         return [Drawn(tuple(g.obj_ids), g.step(position, features)) for g in self._groups]
 
     def _keep(self, obj_ids: set[int]) -> None:
@@ -188,7 +197,7 @@ class WindowedVideo:
         if position in self._ready:
             drawn = self._ready.pop(position)
         elif self._groups:
-            drawn = together(self._step(position, self._eyes.encode(views)))
+            drawn = together(self._step(position, self._features(position, views)))
         else:
             drawn = None
         tracked = self._eyes.finish(drawn, position, views.size)
