@@ -1,8 +1,9 @@
 """Greedy answers to several questions: one prefill of what they share, one pass for the rest.
 
 The answers are those of greedy decoding, one question at a time and token by token: exactly so
-but for the rounding of passes of another shape (in bfloat16 two words can be that close). They come faster because the picture goes through the language model once for all questions, and because
-a likely answer is appended as a draft and confirmed in the same pass that reads the question.
+but for the rounding of passes of another shape (in bfloat16 two words can be that close). They come
+faster because the picture goes through the language model once for all questions, and because a
+likely answer is appended as a draft and confirmed in the same pass that reads the question.
 """
 
 from collections.abc import Callable, Sequence
