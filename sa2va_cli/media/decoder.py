@@ -9,7 +9,6 @@ import json
 import math
 import os
 import signal
-import struct
 import sys
 import threading
 from array import array
@@ -24,6 +23,7 @@ import av
 import numpy as np
 
 from sa2va_cli.media.frames import Request, VideoInfo
+from sa2va_cli.media.turn import Turn
 
 THREADS = 2  # a decoder beside each worker: more would take the cores from each other
 MAX_PIXELS = 2**28
@@ -114,7 +114,8 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     notes = [turn.note] if turn.note else []
     reader = None
     fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
-    if request.use_decord and fits_decord and not turn.note:
+    # decord rotates, but knows no mirroring, which a first frame of one colour would not show.
+    if request.use_decord and fits_decord and turn == Turn():
         reader, note = _open_decord(path, len(index.times), first)
         notes.extend(note)
     if reader is not None:
@@ -123,34 +124,6 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     if wanted:
         notes.extend(_send_pyav(path, wanted, index, _Output(pipe, first.shape[:2], turn)))
     pipe.send("end", notes=notes)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How stored frames become upright: transposed first, then mirrored."""
-
-    transpose: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-    note: str = ""  # when there is no such way
-
-    @classmethod
-    def of(cls, frame: av.VideoFrame) -> "Turn":
-        """From the display matrix (x' = a x + c y, y' = b x + d y) that cameras write."""
-        data = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
-        if data is None:
-            return cls()
-        a, b, _, c, d, *_ = struct.unpack("=9i", data[:36])
-        if b == c == 0:
-            return cls(False, a < 0, d < 0)
-        if a == d == 0:
-            return cls(True, c < 0, b < 0)
-        return cls(note="players turn it by an odd angle; frames are taken as they are stored")
-
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """(H, W, 3) as stored -> upright."""
-        pixels = pixels.swapaxes(0, 1) if self.transpose else pixels
-        return pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
 def _open_video(path: str) -> tuple[Any, Any]:
