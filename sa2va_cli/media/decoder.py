@@ -31,7 +31,8 @@ MAX_PIXELS = 2**28
 # does (https://github.com/dmlc/decord/issues/208): it only gets clips that fit into memory whole.
 DECORD_BYTES = 64 * 2**20
 _ATTACHED_PIC = 0x400  # the cover of an album is no video
-_DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
+# Beside its own DECORDError, which is none of these.
+_DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError, AssertionError)
 SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
 BARE_STREAM_FPS = 25.0  # where not even a rate is told; what players take
 ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
@@ -88,7 +89,8 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: a thread that waits in it aborts an interpreter that ends
+        pass
     os._exit(1)
 
 
@@ -241,7 +243,7 @@ def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, li
         reader = decord.VideoReader(path, num_threads=THREADS)
         frame = reader.next().asnumpy()
         reader.seek(0)
-    except _DECORD_ERRORS:
+    except (decord.DECORDError, *_DECORD_ERRORS):
         return None, []  # PyAV opens it: nothing is lost
     if len(reader) != num_frames:
         return None, [f"read with PyAV, because decord sees {len(reader)} frames of {num_frames}"]
@@ -251,6 +253,8 @@ def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, li
 
 def _send_decord(reader: Any, wanted: Sequence[int], index: _Index, pipe: _Pipe) -> Sequence[int]:
     """Send what decord decodes; returns the frames that it has left."""
+    from decord import DECORDError  # it has loaded: the reader is decord's
+
     at = 0
     for done, frame_idx in enumerate(wanted):
         try:
@@ -260,7 +264,7 @@ def _send_decord(reader: Any, wanted: Sequence[int], index: _Index, pipe: _Pipe)
                 at += step
                 pipe.send("alive")
             pixels = reader.next().asnumpy()
-        except _DECORD_ERRORS:
+        except (DECORDError, *_DECORD_ERRORS):
             return wanted[done:]
         at += 1
         pipe.send_frame(frame_idx, index.times[frame_idx], pixels)
