@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -35,7 +36,8 @@ _ATTACHED_PIC = 0x400  # the cover of an album is no video
 _DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError, AssertionError)
 SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
 BARE_STREAM_FPS = 25.0  # where not even a rate is told; what players take
-ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
+ALIVE_SECONDS = 0.5  # between two signs of life: small beside the least time limit
+DECORD_SKIP = 16  # frames that decord passes over between two looks at the clock
 
 
 class UndecodableError(Exception):
@@ -60,6 +62,13 @@ class _Pipe:
     def __init__(self) -> None:
         self.file = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
         os.dup2(2, 1)  # whatever a library prints must not end up between the messages
+        self._alive_at = time.monotonic()
+
+    def send_alive(self) -> None:
+        """A sign of life, if it is time for one: for everything that may take long."""
+        if time.monotonic() - self._alive_at >= ALIVE_SECONDS:
+            self.send("alive")
+            self._alive_at = time.monotonic()
 
     def send(self, kind: str, **fields: Any) -> None:
         self.file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
@@ -97,7 +106,7 @@ def _end_with_parent() -> None:
 def _decode(request: Request, pipe: _Pipe) -> None:
     path = str(Path(request.path).absolute())  # a name like "concat:x" must not become a protocol
     index = _read_index(path, pipe)
-    first, turn = _first_frame(path)
+    first, turn = _first_frame(path, pipe)
     sampled = request.sampling.select(index.times)
     info = VideoInfo(
         width=first.shape[1],
@@ -181,15 +190,13 @@ def _read_stamps(container: Any, stream: Any, pipe: _Pipe) -> tuple[array, float
     """When frames are shown, in order, and when the last one's time is over, in ticks of the
     stream; and whether no packet told a time, so that frames were numbered instead."""
     stamps, untimed, latest, lasting = array("q"), 0, -math.inf, 0
-    for packet in _packets(container, stream, []):
+    for packet in _packets(container, stream, pipe, []):
         if packet.is_discard:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
         if packet.size:
             untimed += stamp is None
             stamps.append(len(stamps) if stamp is None else stamp)
-            if len(stamps) % 10_000 == 0:
-                pipe.send("alive")
         if stamp is not None:  # of empty packets, too: they make the frame before last longer
             latest, lasting = max(latest, stamp), packet.duration or 0
     return array("q", sorted(stamps)), latest + lasting, untimed == len(stamps)
@@ -203,19 +210,28 @@ def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:
     return declared if declared and abs(declared / average - 1) < 0.01 else average
 
 
-def _packets(container: Any, stream: Any, notes: list[str]) -> Iterator[Any]:
-    """All packets up to the end or to the place where the file is broken."""
+def _packets(container: Any, stream: Any, pipe: _Pipe, notes: list[str]) -> Iterator[Any]:
+    """The packets of a stream. Others show that the reader is alive, too: a file may hold gigabytes
+    of sound after its last picture."""
+    for packet in _all_packets(container, notes):
+        pipe.send_alive()
+        if packet.stream is stream:
+            yield packet
+
+
+def _all_packets(container: Any, notes: list[str]) -> Iterator[Any]:
+    """Up to the end or to the place where the file is broken."""
     try:
-        yield from container.demux(stream)
+        yield from container.demux()
     except (av.error.FFmpegError, OSError) as error:
         notes.append(f"the file is broken off: {error.strerror or error}")
 
 
-def _first_frame(path: str) -> tuple[np.ndarray, Turn]:
+def _first_frame(path: str, pipe: _Pipe) -> tuple[np.ndarray, Turn]:
     """The first frame that decodes, upright, and how it was turned."""
     container, stream = _open_video(path)
     with container:
-        for packet in _packets(container, stream, []):
+        for packet in _packets(container, stream, pipe, []):
             for frame in _frames_of(packet):
                 if frame.width * frame.height > MAX_PIXELS:
                     raise UndecodableError(f"its frames have {frame.width} x {frame.height} pixels")
@@ -259,10 +275,10 @@ def _send_decord(reader: Any, wanted: Sequence[int], index: _Index, pipe: _Pipe)
     for done, frame_idx in enumerate(wanted):
         try:
             while at < frame_idx:
-                step = min(frame_idx - at, ALIVE_EVERY)
+                step = min(frame_idx - at, DECORD_SKIP)
                 reader.skip_frames(step)
                 at += step
-                pipe.send("alive")
+                pipe.send_alive()
             pixels = reader.next().asnumpy()
         except (DECORDError, *_DECORD_ERRORS):
             return wanted[done:]
@@ -291,7 +307,7 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
     """Send what PyAV decodes; returns what the reader should know about it."""
     notes: list[str] = []
     remaining, resized = deque(wanted), 0
-    for frame_idx, frame in _numbered_frames(path, index, wanted[0], notes):
+    for frame_idx, frame in _numbered_frames(path, index, wanted[0], output.pipe, notes):
         while remaining and remaining[0] < frame_idx:
             remaining.popleft()  # it was broken
         if not remaining:
@@ -300,39 +316,37 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
             pixels, other_size = output.pixels(frame)
             output.pipe.send_frame(remaining.popleft(), index.times[frame_idx], pixels)
             resized += other_size
-        elif frame_idx % ALIVE_EVERY == 0:
-            output.pipe.send("alive")
     if resized:
         notes.append(f"{resized} frames of another size were resized to that of the first")
     return notes
 
 
 def _numbered_frames(
-    path: str, index: _Index, first_wanted: int, notes: list[str]
+    path: str, index: _Index, first_wanted: int, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
     """Frames that decode, with their numbers in the file, which their time stamps tell.
 
     Begins at a key frame before the first wanted one where the file can be trusted with that.
     """
     if first_wanted > SEEK_BEYOND:
-        numbered = _decoded(path, index, index.stamps[first_wanted], notes)
+        numbered = _decoded(path, index, index.stamps[first_wanted], pipe, notes)
         start = next(numbered, None)
         if start is not None and start[0] <= first_wanted and _stamp(start[1]) in index.stamps:
             yield start
             yield from numbered
             return
-    yield from _decoded(path, index, None, notes)
+    yield from _decoded(path, index, None, pipe, notes)
 
 
 def _decoded(
-    path: str, index: _Index, seek_to: int | None, notes: list[str]
+    path: str, index: _Index, seek_to: int | None, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
     container, stream = _open_video(path)
     last = -1
     with container:
         if seek_to is not None:
             container.seek(seek_to, stream=stream)
-        for packet in _packets(container, stream, notes):
+        for packet in _packets(container, stream, pipe, notes):
             for frame in _frames_of(packet):
                 stamp = _stamp(frame)
                 found = last + 1 if stamp is None else bisect_left(index.stamps, stamp)
