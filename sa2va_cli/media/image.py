@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
@@ -162,7 +163,7 @@ def _flatten(image: Image.Image, path: str) -> tuple[Image.Image, tuple[str, ...
 
 def _lowest_is_white(image: Image.Image) -> bool:
     """Of greys with more than 8 bits; those with fewer Pillow inverts by itself."""
-    return image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC_TAG) == 0
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC_TAG) == 0
 
 
 def _eight_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
