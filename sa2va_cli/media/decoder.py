@@ -9,9 +9,9 @@ import json
 import math
 import os
 import signal
-import struct
 import sys
 import threading
+import time
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -24,6 +24,7 @@ import av
 import numpy as np
 
 from sa2va_cli.media.frames import Request, VideoInfo
+from sa2va_cli.media.turn import Turn
 
 THREADS = 2  # a decoder beside each worker: more would take the cores from each other
 MAX_PIXELS = 2**28
@@ -31,10 +32,12 @@ MAX_PIXELS = 2**28
 # does (https://github.com/dmlc/decord/issues/208): it only gets clips that fit into memory whole.
 DECORD_BYTES = 64 * 2**20
 _ATTACHED_PIC = 0x400  # the cover of an album is no video
-_DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError)
+# Beside its own DECORDError, which is none of these.
+_DECORD_ERRORS = (RuntimeError, IndexError, StopIteration, ValueError, AssertionError)
 SEEK_BEYOND = 250  # frames: decoding fewer costs less than opening the file twice
 BARE_STREAM_FPS = 25.0  # where not even a rate is told; what players take
-ALIVE_EVERY = 16  # frames that are decoded but not wanted between two signs of life
+ALIVE_SECONDS = 0.5  # between two signs of life: small beside the least time limit
+DECORD_SKIP = 16  # frames that decord passes over between two looks at the clock
 
 
 class UndecodableError(Exception):
@@ -59,6 +62,13 @@ class _Pipe:
     def __init__(self) -> None:
         self.file = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
         os.dup2(2, 1)  # whatever a library prints must not end up between the messages
+        self._alive_at = time.monotonic()
+
+    def send_alive(self) -> None:
+        """A sign of life, if it is time for one: for everything that may take long."""
+        if time.monotonic() - self._alive_at >= ALIVE_SECONDS:
+            self.send("alive")
+            self._alive_at = time.monotonic()
 
     def send(self, kind: str, **fields: Any) -> None:
         self.file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
@@ -88,14 +98,15 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: a thread that waits in it aborts an interpreter that ends
+        pass
     os._exit(1)
 
 
 def _decode(request: Request, pipe: _Pipe) -> None:
     path = str(Path(request.path).absolute())  # a name like "concat:x" must not become a protocol
     index = _read_index(path, pipe)
-    first, turn = _first_frame(path)
+    first, turn = _first_frame(path, pipe)
     sampled = request.sampling.select(index.times)
     info = VideoInfo(
         width=first.shape[1],
@@ -114,7 +125,8 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     notes = [turn.note] if turn.note else []
     reader = None
     fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
-    if request.use_decord and fits_decord and not turn.note:
+    # decord rotates, but knows no mirroring, which a first frame of one colour would not show.
+    if request.use_decord and fits_decord and turn == Turn():
         reader, note = _open_decord(path, len(index.times), first)
         notes.extend(note)
     if reader is not None:
@@ -123,34 +135,6 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     if wanted:
         notes.extend(_send_pyav(path, wanted, index, _Output(pipe, first.shape[:2], turn)))
     pipe.send("end", notes=notes)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How stored frames become upright: transposed first, then mirrored."""
-
-    transpose: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-    note: str = ""  # when there is no such way
-
-    @classmethod
-    def of(cls, frame: av.VideoFrame) -> "Turn":
-        """From the display matrix (x' = a x + c y, y' = b x + d y) that cameras write."""
-        data = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
-        if data is None:
-            return cls()
-        a, b, _, c, d, *_ = struct.unpack("=9i", data[:36])
-        if b == c == 0:
-            return cls(False, a < 0, d < 0)
-        if a == d == 0:
-            return cls(True, c < 0, b < 0)
-        return cls(note="players turn it by an odd angle; frames are taken as they are stored")
-
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """(H, W, 3) as stored -> upright."""
-        pixels = pixels.swapaxes(0, 1) if self.transpose else pixels
-        return pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
 def _open_video(path: str) -> tuple[Any, Any]:
@@ -206,15 +190,13 @@ def _read_stamps(container: Any, stream: Any, pipe: _Pipe) -> tuple[array, float
     """When frames are shown, in order, and when the last one's time is over, in ticks of the
     stream; and whether no packet told a time, so that frames were numbered instead."""
     stamps, untimed, latest, lasting = array("q"), 0, -math.inf, 0
-    for packet in _packets(container, stream, []):
+    for packet in _packets(container, stream, pipe, []):
         if packet.is_discard:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
         if packet.size:
             untimed += stamp is None
             stamps.append(len(stamps) if stamp is None else stamp)
-            if len(stamps) % 10_000 == 0:
-                pipe.send("alive")
         if stamp is not None:  # of empty packets, too: they make the frame before last longer
             latest, lasting = max(latest, stamp), packet.duration or 0
     return array("q", sorted(stamps)), latest + lasting, untimed == len(stamps)
@@ -228,19 +210,28 @@ def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:
     return declared if declared and abs(declared / average - 1) < 0.01 else average
 
 
-def _packets(container: Any, stream: Any, notes: list[str]) -> Iterator[Any]:
-    """All packets up to the end or to the place where the file is broken."""
+def _packets(container: Any, stream: Any, pipe: _Pipe, notes: list[str]) -> Iterator[Any]:
+    """The packets of a stream. Others show that the reader is alive, too: a file may hold gigabytes
+    of sound after its last picture."""
+    for packet in _all_packets(container, notes):
+        pipe.send_alive()
+        if packet.stream is stream:
+            yield packet
+
+
+def _all_packets(container: Any, notes: list[str]) -> Iterator[Any]:
+    """Up to the end or to the place where the file is broken."""
     try:
-        yield from container.demux(stream)
+        yield from container.demux()
     except (av.error.FFmpegError, OSError) as error:
         notes.append(f"the file is broken off: {error.strerror or error}")
 
 
-def _first_frame(path: str) -> tuple[np.ndarray, Turn]:
+def _first_frame(path: str, pipe: _Pipe) -> tuple[np.ndarray, Turn]:
     """The first frame that decodes, upright, and how it was turned."""
     container, stream = _open_video(path)
     with container:
-        for packet in _packets(container, stream, []):
+        for packet in _packets(container, stream, pipe, []):
             for frame in _frames_of(packet):
                 if frame.width * frame.height > MAX_PIXELS:
                     raise UndecodableError(f"its frames have {frame.width} x {frame.height} pixels")
@@ -268,7 +259,7 @@ def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, li
         reader = decord.VideoReader(path, num_threads=THREADS)
         frame = reader.next().asnumpy()
         reader.seek(0)
-    except _DECORD_ERRORS:
+    except (decord.DECORDError, *_DECORD_ERRORS):
         return None, []  # PyAV opens it: nothing is lost
     if len(reader) != num_frames:
         return None, [f"read with PyAV, because decord sees {len(reader)} frames of {num_frames}"]
@@ -278,16 +269,18 @@ def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, li
 
 def _send_decord(reader: Any, wanted: Sequence[int], index: _Index, pipe: _Pipe) -> Sequence[int]:
     """Send what decord decodes; returns the frames that it has left."""
+    from decord import DECORDError  # it has loaded: the reader is decord's
+
     at = 0
     for done, frame_idx in enumerate(wanted):
         try:
             while at < frame_idx:
-                step = min(frame_idx - at, ALIVE_EVERY)
+                step = min(frame_idx - at, DECORD_SKIP)
                 reader.skip_frames(step)
                 at += step
-                pipe.send("alive")
+                pipe.send_alive()
             pixels = reader.next().asnumpy()
-        except _DECORD_ERRORS:
+        except (DECORDError, *_DECORD_ERRORS):
             return wanted[done:]
         at += 1
         pipe.send_frame(frame_idx, index.times[frame_idx], pixels)
@@ -314,7 +307,7 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
     """Send what PyAV decodes; returns what the reader should know about it."""
     notes: list[str] = []
     remaining, resized = deque(wanted), 0
-    for frame_idx, frame in _numbered_frames(path, index, wanted[0], notes):
+    for frame_idx, frame in _numbered_frames(path, index, wanted[0], output.pipe, notes):
         while remaining and remaining[0] < frame_idx:
             remaining.popleft()  # it was broken
         if not remaining:
@@ -323,39 +316,37 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
             pixels, other_size = output.pixels(frame)
             output.pipe.send_frame(remaining.popleft(), index.times[frame_idx], pixels)
             resized += other_size
-        elif frame_idx % ALIVE_EVERY == 0:
-            output.pipe.send("alive")
     if resized:
         notes.append(f"{resized} frames of another size were resized to that of the first")
     return notes
 
 
 def _numbered_frames(
-    path: str, index: _Index, first_wanted: int, notes: list[str]
+    path: str, index: _Index, first_wanted: int, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
     """Frames that decode, with their numbers in the file, which their time stamps tell.
 
     Begins at a key frame before the first wanted one where the file can be trusted with that.
     """
     if first_wanted > SEEK_BEYOND:
-        numbered = _decoded(path, index, index.stamps[first_wanted], notes)
+        numbered = _decoded(path, index, index.stamps[first_wanted], pipe, notes)
         start = next(numbered, None)
         if start is not None and start[0] <= first_wanted and _stamp(start[1]) in index.stamps:
             yield start
             yield from numbered
             return
-    yield from _decoded(path, index, None, notes)
+    yield from _decoded(path, index, None, pipe, notes)
 
 
 def _decoded(
-    path: str, index: _Index, seek_to: int | None, notes: list[str]
+    path: str, index: _Index, seek_to: int | None, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
     container, stream = _open_video(path)
     last = -1
     with container:
         if seek_to is not None:
             container.seek(seek_to, stream=stream)
-        for packet in _packets(container, stream, notes):
+        for packet in _packets(container, stream, pipe, notes):
             for frame in _frames_of(packet):
                 stamp = _stamp(frame)
                 found = last + 1 if stamp is None else bisect_left(index.stamps, stamp)

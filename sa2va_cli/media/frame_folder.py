@@ -83,19 +83,27 @@ class FrameFolder:
 
 
 def frame_paths(path: str) -> list[str]:
-    """Pictures by content or by name: a broken one still is a frame."""
+    """Pictures by content or by name, in order: a broken one still is a frame.
+
+    Raises MediaError for a folder that cannot be read.
+    """
     try:
-        entries = [e for e in os.scandir(path) if e.is_file() and not e.name.startswith(".")]
-        frames = [e.path for e in entries if _is_frame(e.path)]
+        with os.scandir(path) as entries:
+            frames = [entry.path for entry in entries if _is_frame(entry)]
     except OSError as error:
         raise MediaError(f"{printable(path)} cannot be read: {error.strerror}.") from None
     return sorted(frames, key=_natural_order)
 
 
-def _is_frame(path: str) -> bool:
-    if sniff.suffix(path) in sniff.IMAGE_SUFFIXES:
-        return True
-    return sniff.image_format(sniff.read_head(path)) is not None
+def _is_frame(entry: os.DirEntry[str]) -> bool:
+    """What cannot be looked into (no permission, a link to itself) goes by its name."""
+    named = sniff.suffix(entry.name) in sniff.IMAGE_SUFFIXES
+    try:
+        if entry.name.startswith(".") or not entry.is_file():
+            return False
+        return named or sniff.image_format(sniff.read_head(entry.path)) is not None
+    except OSError:
+        return named
 
 
 def _natural_order(path: str) -> tuple[list[tuple[bool, int, str]], str]:

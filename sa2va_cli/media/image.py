@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
@@ -20,6 +21,7 @@ from sa2va_cli.media.item import printable
 MAX_PIXELS = 2**28  # 268 million: a 200-megapixel phone photo passes, a decompression bomb does not
 
 _ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG = 262  # of TIFFs; 0: the lowest value is white
 _UPRIGHT = {  # EXIF orientation -> how to turn the stored picture
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -145,6 +147,8 @@ def _flatten(image: Image.Image, path: str) -> tuple[Image.Image, tuple[str, ...
     """Any mode to 8-bit RGB without transparency, not yet upright."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey, note = _eight_bits(np.asarray(image))
+        if _lowest_is_white(image):
+            grey = 255 - grey
         return Image.fromarray(grey).convert("RGB"), (note,)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return _on_white(image.convert("RGBA"))
@@ -157,9 +161,15 @@ def _flatten(image: Image.Image, path: str) -> tuple[Image.Image, tuple[str, ...
         ) from None
 
 
+def _lowest_is_white(image: Image.Image) -> bool:
+    """Of greys with more than 8 bits; those with fewer Pillow inverts by itself."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC_TAG) == 0
+
+
 def _eight_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
     """(H, W) of any number type -> uint8, scaled, never clipped."""
-    if values.dtype == np.uint16 or (values.dtype.kind == "i" and _within(values, 0, 0xFFFF)):
+    unsigned_16 = values.dtype.newbyteorder("=") == np.uint16  # files have both byte orders
+    if unsigned_16 or (values.dtype.kind == "i" and _within(values, 0, 0xFFFF)):
         scaled = (values.astype(np.uint32) * 255 + 0x7FFF) // 0xFFFF
         return scaled.astype(np.uint8), "16-bit grey values scaled from 0..65535 to 8 bits"
     finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)

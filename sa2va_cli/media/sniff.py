@@ -39,9 +39,9 @@ _VIDEO_STARTS = (
     b"YUV4MPEG2",
     b"DKIF",  # IVF
     b".RMF",
-    b"\x00\x00\x00\x01\x67",  # H.264 without a container
-    b"\x00\x00\x00\x01\x40\x01",  # HEVC without a container
 )
+# H.264 and HEVC without a container: a start code, then parameters or an access unit delimiter.
+_BARE_STREAM_START = re.compile(rb"\x00{2,3}\x01(?:[\x27\x47\x67\x09]|[\x40\x46]\x01)")
 _QUICKTIME_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 
@@ -53,6 +53,7 @@ IMAGE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset(  # .ts and .mts are also TypeScript
     {".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v"}
     | {".mpg", ".mpeg", ".m2v", ".m2ts", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".divx"}
+    | {".h264", ".264", ".h265", ".265", ".hevc"}
 )
 # Sensor data in a TIFF coat: what a TIFF reader finds there is a thumbnail.
 RAW_SUFFIXES = frozenset(
@@ -99,7 +100,7 @@ def _isobmff_image(head: bytes) -> ImageFormat | None:
 
 def is_video(head: bytes) -> bool:
     """Containers that may hold moving pictures. Whether they do shows when they are opened."""
-    if head.startswith(_VIDEO_STARTS):
+    if head.startswith(_VIDEO_STARTS) or _BARE_STREAM_START.match(head):
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return True

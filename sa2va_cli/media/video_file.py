@@ -21,6 +21,7 @@ from sa2va_cli.media.frames import Frame, FrameSampling, Request, VideoInfo
 from sa2va_cli.media.item import printable
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
+_SLICES = 20  # of the time limit
 _PIPE_BYTES = 1 << 20  # Linux's default of 64 KiB costs a change of process for each
 
 
@@ -155,14 +156,12 @@ class _Decoder:
         A sign of life starts the time limit anew.
         """
         while True:
-            expired = threading.Event()
-            timer = threading.Timer(self._timeout, self._expire, [expired])
-            timer.daemon = True
-            timer.start()
+            heard, expired = threading.Event(), threading.Event()
+            threading.Thread(target=self._watch, args=[heard, expired], daemon=True).start()
             try:
                 message = self._read()
             finally:
-                timer.cancel()
+                heard.set()
             if message is None:
                 self.failure = self._epitaph(expired.is_set())
             elif message["kind"] == "error":
@@ -188,7 +187,15 @@ class _Decoder:
             message["pixels"] = pixels
         return message
 
-    def _expire(self, expired: threading.Event) -> None:
+    def _watch(self, heard: threading.Event, expired: threading.Event) -> None:
+        """Kill a decoder that was not heard in time.
+
+        In slices, so that a time during which this process itself was stopped, or its machine
+        suspended, counts as one slice at most: the decoder could not do anything either.
+        """
+        for _ in range(_SLICES):
+            if heard.wait(self._timeout / _SLICES):
+                return
         expired.set()
         self._process.kill()
 

@@ -147,6 +147,18 @@ def test_other_files_in_a_folder_are_counted_and_those_named_like_media_reported
     }
 
 
+def test_bare_streams_are_videos_or_reported(make_video, tmp_path):
+    data = make_video("bare.h264").read_bytes()
+    for name, start in (("a.h264", b"\0\0\0\1\x67"), ("b.bin", b"\0\0\1\x27"), ("c.264", b"x")):
+        (tmp_path / name).write_bytes(start + data[5:])
+    found = find(tmp_path)
+    assert [(item.item_id, item.kind) for item in found.items] == [
+        ("a.h264", "video"),
+        ("b.bin", "video"),
+    ]
+    assert list(reasons(found)) == ["c.264"]
+
+
 def test_what_is_named_is_reported_whatever_it_is(tmp_path):
     (tmp_path / "notes.txt").write_text("hello, this is text")
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,5 @@
 import contextlib
+import struct
 import threading
 import warnings
 from pathlib import Path
@@ -126,6 +127,38 @@ def test_sixteen_bit_grey_is_scaled(tmp_path, suffix):
     loaded = load(tmp_path / f"a.{suffix}")
     assert loaded.pixels[0, :, 1].tolist() == [0, 1, 128, 255]
     assert loaded.notes == ("16-bit grey values scaled from 0..65535 to 8 bits",)
+
+
+def write_grey_tiff(path, values, photometric):
+    """A (H, W) picture as a TIFF of one strip, in the byte order of its values."""
+    big, (height, width) = values.dtype.byteorder == ">", values.shape
+    tags = [(256, width), (257, height), (258, 8 * values.itemsize), (259, 1), (262, photometric)]
+    tags += [(273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, height), (279, values.nbytes)]
+    tags += [(339, 3 if values.dtype.kind == "f" else 1)]
+    order = ">" if big else "<"
+    start = (b"MM" if big else b"II") + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    table = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(start + table + bytes(4) + values.tobytes())
+
+
+@pytest.mark.parametrize(("dtype", "photometric"), [("<u2", 1), (">u2", 1), ("<u2", 0)])
+def test_sixteen_bit_tiffs_of_both_byte_orders_and_polarities_are_alike(
+    tmp_path, dtype, photometric
+):
+    values = np.array([[257, 32896, 51400]])
+    stored = values if photometric else 65535 - values
+    write_grey_tiff(tmp_path / "a.tiff", stored.astype(dtype), photometric)
+    loaded = load(tmp_path / "a.tiff")
+    assert loaded.pixels[0, :, 1].tolist() == [1, 128, 200]
+    assert loaded.notes == ("16-bit grey values scaled from 0..65535 to 8 bits",)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">f4"])
+def test_tiffs_whose_lowest_value_is_white_are_inverted_at_every_depth(tmp_path, dtype):
+    write_grey_tiff(tmp_path / "a.tiff", np.array([[0, 1]], dtype), 0)
+    assert load(tmp_path / "a.tiff").pixels[0, :, 0].tolist() == pytest.approx(
+        [255, 254 if dtype == "u1" else 0]
+    )
 
 
 def test_sixteen_bit_colour_is_scaled(tmp_path):

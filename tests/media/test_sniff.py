@@ -43,3 +43,26 @@ def test_transport_streams_have_a_sync_byte_in_each_packet():
     assert media_kind(packet * 3) == "video"
     assert media_kind((bytes(4) + packet) * 3) == "video"
     assert media_kind(b"Gulliver" * 50) is None
+
+
+@pytest.mark.parametrize("start_code", [b"\0\0\1", b"\0\0\0\1"])
+@pytest.mark.parametrize("unit", ["67", "27", "47", "09", "40 01", "46 01"])
+def test_bare_streams_begin_with_parameters_or_a_delimiter(start_code, unit):
+    assert media_kind(start_code + bytes.fromhex(unit) + b"\x10\0") == "video"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\0\0\1\xba\x44", "video"),  # MPEG program stream
+        (b"\0\0\1\xb3\x06", "video"),  # MPEG-1 and 2
+        (b"\0\0\1\xb0\x01", None),  # MPEG-4 part 2, bare
+        (b"\0\0\1\xe0\x07", None),  # one packet of a program stream
+        (b"\0\0\1\0\1\0\x10\x10", None),  # icon
+        (b"\0\0\0\1Bud1", None),  # .DS_Store
+        (b"\0\1\0\0\0\x0e", None),  # TrueType
+        (b"\0\0\0\1\x40\x02", None),
+    ],
+)
+def test_other_files_that_begin_like_a_bare_stream_are_told_apart(head, expected):
+    assert media_kind(head) == expected

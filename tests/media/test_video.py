@@ -353,6 +353,18 @@ def test_a_folder_tells_of_broken_frames_other_sizes_and_options_that_need_a_clo
     assert resized == "3.png was resized to the first frame's 96 x 64"
 
 
+def test_what_cannot_be_looked_into_in_a_folder_is_a_frame_only_by_its_name(tmp_path, picture):
+    Image.fromarray(picture(0)).save(tmp_path / "0.png")
+    (tmp_path / "1.png").symlink_to("1.png")
+    (tmp_path / "latest").symlink_to("latest")
+    (tmp_path / "notes.txt").symlink_to("/proc/self/mem")  # reading it fails, for root, too
+    video, frames = read(tmp_path)
+    assert (len(frames), video.info.num_frames) == (1, 2)
+    (missing,) = video.notes
+    assert missing.startswith("frame 1 is missing: ")
+    assert "1.png" in missing
+
+
 def test_a_frame_with_too_many_pixels_is_missing(tmp_path, picture):
     for idx, size in enumerate([(96, 64), (192, 128)]):
         Image.fromarray(picture(idx, size)).save(tmp_path / f"{idx}.png")
