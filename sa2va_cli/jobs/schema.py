@@ -13,7 +13,7 @@ from sa2va_cli.errors import JobError
 STORE_NAME = "job.sqlite"
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x5A25A000  # tells our files from other SQLite files
-BUSY_SECONDS = 60.0  # a reader holds the file for one page of rows only, but disks can be slow
+BUSY_SECONDS = 60.0  # a writer holds the file for a moment only, but disks can be slow
 
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
@@ -99,6 +99,9 @@ def create_or_open(path: Path) -> sqlite3.Connection:
     connection = _connect(path)
     connection.execute("PRAGMA synchronous = FULL")
     _check_version(connection, path)
+    # Whoever writes waits between its statements, where it hears signals. Inside of one, SQLite
+    # would also wait at each page that it would rather write early than hold in memory.
+    connection.execute("PRAGMA busy_timeout = 0")
     return connection
 
 

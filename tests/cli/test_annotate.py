@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -167,6 +168,25 @@ def in_work(job_dir) -> int:
         return 0
     finally:
         connection.close()
+
+
+def test_a_run_waits_for_who_reads_its_store_and_can_be_stopped_meanwhile(tmp_path, pictures):
+    assert annotate(tmp_path).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "out/job.sqlite")) as reader:
+        cursor = reader.execute("SELECT * FROM items")
+        cursor.fetchone()
+        for more in range(2):
+            write_pictures(tmp_path / "in", 5 + more)
+            run = start_annotate(tmp_path)
+            read_up_to(run, "another program reads job.sqlite")
+            if more == 0:
+                run.send_signal(signal.SIGTERM)
+                stderr = run.communicate(timeout=30)[1]
+                assert (run.returncode, "Error" in stderr) == (143, False), stderr
+        cursor.close()
+    stderr = run.communicate(timeout=60)[1]
+    assert run.returncode == 0, stderr
+    assert done_items(tmp_path / "out") == 6
 
 
 def test_ctrl_c_before_the_work_begins_leaves_too(tmp_path, pictures):

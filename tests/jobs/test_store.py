@@ -1,5 +1,6 @@
 import shutil
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -88,6 +89,41 @@ def test_a_reader_in_the_middle_of_a_page_does_not_hold_up_the_writer(store, tmp
         next(reader.items())
         store.begin(3, "cpu")
         store.commit()
+
+
+def test_who_reads_for_long_is_waited_for(store, tmp_path):
+    """Also where more is to be written than SQLite likes to hold: it would wait at each page."""
+    waited = []
+
+    def while_busy(seconds):
+        waited.append(seconds)
+        if seconds > 0.2:
+            cursor.close()
+
+    reader = sqlite3.connect(tmp_path / "job.sqlite")
+    cursor = reader.execute("SELECT * FROM items")
+    cursor.fetchone()
+    patient = JobStore.open(tmp_path, while_busy=while_busy)
+    patient.begin(1, "cpu")
+    started = time.monotonic()
+    patient.add_masks(1, (mask(frame) for frame in range(100_000)))
+    assert time.monotonic() - started < 20
+    patient.finish(1, result("a"))
+    patient.commit()
+    patient.close()
+    reader.close()
+    assert len(waited) > 2
+    with StoreReader(tmp_path) as again:
+        assert list(again.items()) == [result("a")]
+
+
+def test_who_writes_there_is_waited_for_too(store, tmp_path):
+    other = sqlite3.connect(tmp_path / "job.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    patient = JobStore.open(tmp_path, while_busy=lambda seconds: other.rollback())
+    patient.begin(1, "cpu")
+    patient.close()
+    other.close()
 
 
 def test_attempts_that_broke_workers_are_counted_over_runs(store, tmp_path):
