@@ -57,7 +57,11 @@ class OverlayVideoExporter:
 
 
 def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[str]:
-    """What the viewer should know. Raises MediaError when the source is no longer readable."""
+    """What the viewer should know.
+
+    Raises MediaError when the source is no longer readable, or is nothing that H.264 can hold;
+    JobError when the disk takes no more.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -66,8 +70,12 @@ def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[st
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, av.FFmpegError) as error:
+    except OSError as error:  # also those of libav
         raise JobError(f"Cannot write {path}: {error}.", hint="is the disk full?") from error
+    except av.FFmpegError as error:  # x264 goes up to 16,384 pixels a side
+        size = f"{item.width} x {item.height}"
+        reason = f"{item.item_id} with {size} cannot be encoded as a video: {error}."
+        raise MediaError(reason) from error
     finally:
         temporary.unlink(missing_ok=True)
     return notes
