@@ -12,8 +12,9 @@ import pytest
 
 from sa2va_cli.cli.annotate_job import annotate_job
 from sa2va_cli.cli.services import Services
+from sa2va_cli.cli.stream import jsonl_stream
 from sa2va_cli.errors import JobLockedError
-from sa2va_cli.exporters import EXPORTERS, Exported
+from sa2va_cli.exporters import EXPORTERS, Exported, ExportOptions
 from sa2va_cli.jobs.lock import JobLock
 from tests.jobs.runs import (
     command,
@@ -402,6 +403,26 @@ def test_an_empty_folder_is_no_error(tmp_path):
     run = annotate(tmp_path)
     assert run.returncode == 0
     assert "No image or video was found." in run.stderr
+
+
+def test_a_line_that_a_kill_tore_is_cut_off_before_the_next_one(tmp_path, pictures):
+    lines = tmp_path / "lines.jsonl"
+    assert annotate(tmp_path, "--jsonl", str(lines)).returncode == 0
+    whole = lines.read_bytes()
+    lines.write_bytes(whole[:-30])
+    write_pictures(tmp_path / "more", 1)[0].rename(tmp_path / "in/more.png")
+    assert annotate(tmp_path, "--jsonl", str(lines)).returncode == 0
+    assert lines.read_bytes().startswith(b"".join(whole.splitlines(keepends=True)[:3]))
+    told = [json.loads(line)["item_id"] for line in lines.read_text().splitlines()]
+    assert (len(told), told[-1]) == (4, "more.png")
+
+
+@pytest.mark.parametrize("text", ["", "x", "a\nb", '{"a": 1}\n'])
+def test_what_is_no_torn_line_stays_in_the_file(tmp_path, text):
+    (tmp_path / "lines").write_text(text)
+    with jsonl_stream(str(tmp_path / "lines"), tmp_path, ExportOptions(), print):
+        pass
+    assert (tmp_path / "lines").read_text() == text
 
 
 def test_status_tells_how_a_job_stands(tmp_path, pictures):
