@@ -17,9 +17,9 @@ from sa2va_cli.exporters.labels import Memory
 from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.mp4 import Mp4Writer, Source
 from sa2va_cli.exporters.names import item_file
+from sa2va_cli.exporters.originals import open_original
 from sa2va_cli.exporters.overlay import FOLDER, item_overlay, shorten
 from sa2va_cli.media.frames import Video
-from sa2va_cli.media.video import open_video
 from sa2va_cli.results import ItemResult, ResultReader
 
 SUFFIX = ".overlay.mp4"
@@ -65,7 +65,7 @@ def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[st
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     try:
-        with open_video(item.path) as video:
+        with open_original(item) as video:
             notes = _encode(temporary, item, video, results)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
