@@ -99,9 +99,6 @@ def create_or_open(path: Path) -> sqlite3.Connection:
     connection = _connect(path)
     connection.execute("PRAGMA synchronous = FULL")
     _check_version(connection, path)
-    # Whoever writes waits between its statements, where it hears signals. Inside of one, SQLite
-    # would also wait at each page that it would rather write early than hold in memory.
-    connection.execute("PRAGMA busy_timeout = 0")
     return connection
 
 
@@ -128,11 +125,26 @@ def open_existing(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def set_wait(connection: sqlite3.Connection, seconds: float) -> None:
+    """How long SQLite itself waits, inside of a statement, for who has locked the file."""
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+
+
+def is_busy(error: sqlite3.DatabaseError) -> bool:
+    """Somebody else's lock is in the way, of whatever kind. Python's own errors have no code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _connect(path: Path | str) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = DELETE")  # also finds files that are no database
     except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise JobError(
+                f"{path} has been locked by another program for {BUSY_SECONDS:g} s.",
+                hint="end what holds it (`fuser` names it), or wait for it",
+            ) from error
         raise JobError(f"Cannot open {path}: {error}.", hint="is the disk writable?") from error
     return connection
 

@@ -15,13 +15,16 @@ from pathlib import Path
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.schema import (
+    BUSY_SECONDS,
     DONE,
     FAILED,
     RESULT_TABLES,
     create,
     create_or_open,
     holds_job,
+    is_busy,
     open_existing,
+    set_wait,
     store_path,
 )
 from sa2va_cli.masks import Rle
@@ -88,6 +91,7 @@ class JobStore:
             if self.connection.in_transaction:
                 self._guard()
                 self._when_free("COMMIT")
+                set_wait(self.connection, BUSY_SECONDS)
 
     def _when_free(self, statement: str) -> None:
         """As soon as nobody is in the way: a backup may read the file for hours."""
@@ -97,7 +101,7 @@ class JobStore:
                 self.connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # of all its kinds
+                if not is_busy(error):
                     raise
             self._while_busy(time.monotonic() - since)
             time.sleep(PAUSE_SECONDS)
@@ -108,6 +112,9 @@ class JobStore:
         """The connection, inside the running transaction; nothing is committed here."""
         with disk_errors(self.job_dir):
             if not self.connection.in_transaction:
+                # SQLite would also wait at each page that it writes before the end of a large
+                # transaction, and no signal is heard meanwhile: `_when_free` waits.
+                set_wait(self.connection, 0)
                 self._when_free("BEGIN IMMEDIATE")
             yield self.connection
 
