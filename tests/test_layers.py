@@ -9,7 +9,7 @@ import pytest
 
 import sa2va_cli
 
-BASE = {"errors", "masks", "results", "config", "prefetch", "glibc"}
+BASE = {"errors", "masks", "results", "config", "prefetch", "glibc", "cores"}
 MAY_IMPORT = {
     "errors": set(),
     "masks": set(),
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "config": {"errors"},
     "prefetch": set(),
     "glibc": set(),
+    "cores": set(),
     "media": BASE,
     "tasks": BASE,
     "models": BASE,

@@ -1,5 +1,6 @@
 """`--jsonl`: a line for each finished item, as soon as it is safely stored."""
 
+import mmap
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -102,9 +103,22 @@ def _opened(target: str) -> Iterator[IO[str]]:
         return
     with ExitStack() as stack:
         try:
+            _cut_torn_line(Path(target))
             file = stack.enter_context(Path(target).open("a", encoding="utf-8"))
         except OSError as error:
             raise UsageError(
                 f"Cannot write {target}: {error.strerror}.", hint="give another --jsonl file"
             ) from error
         yield file
+
+
+def _cut_torn_line(path: Path) -> None:
+    """What a kill or a full disk has left of the last line: the next one would be glued to it."""
+    if not path.is_file() or not path.stat().st_size:  # also not a pipe
+        return
+    with path.open("rb+") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            end = text.rfind(b"\n") + 1
+            is_ours = text[end : end + 1] == b"{"
+        if is_ours:
+            file.truncate(end)

@@ -17,9 +17,9 @@ from sa2va_cli.exporters.filters import with_thresholds
 from sa2va_cli.exporters.labels import Memory
 from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.names import item_file
+from sa2va_cli.exporters.originals import load_original
 from sa2va_cli.exporters.parallel import map_in_threads
 from sa2va_cli.masks import decode_rle, rle_area
-from sa2va_cli.media.image import load_image
 from sa2va_cli.results import ItemResult, MaskRecord, ResultReader
 
 FOLDER = "overlays"
@@ -123,7 +123,7 @@ def _tasks(results: ResultReader, folder: OutputFolder) -> Iterator[_Task]:
 def _write(task: _Task) -> str:
     """An empty string, or why there is no overlay."""
     try:
-        pixels = load_image(task.item.path).pixels
+        pixels = load_original(task.item)
         overlay = item_overlay(pixels, task.item, task.masks)
     except MediaError as error:
         return str(error).splitlines()[0]

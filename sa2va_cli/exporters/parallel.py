@@ -1,11 +1,13 @@
 """Encode pictures in threads, with few of them in memory at a time."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from sa2va_cli.cores import usable_cores
+
+MOST_THREADS = 8  # each may hold a picture of the largest size with all its masks
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
@@ -16,9 +18,9 @@ def map_in_threads(
     """Outcomes in the order of tasks; `tasks` is drawn only a little ahead of them.
 
     Pillow, zlib and OpenCV let go of the interpreter's lock while they work. An error in one
-    task ends the rest.
+    task ends the rest. 0 workers: one for each core, up to MOST_THREADS.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or min(MOST_THREADS, usable_cores())
     pending: deque[Future[Outcome]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sa2va-export")
     try:

@@ -8,6 +8,7 @@ from sa2va_cli.masks import Rle, decode_rle, mask_iou, rle_bbox
 
 MIN_IOU = 0.99  # of the polygons, filled again, with the mask
 MAX_CHECKED = 300  # parts; noise has thousands, and to fill or to compare them takes minutes
+COMPARED = 2**17  # pairs of points at a time: with all of them, outlines would cost their square
 TOLERANCES = (1.0, 0.5, 0.25)  # pixels that a simplified outline may stray, coarse first
 
 
@@ -55,10 +56,21 @@ def _chain(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _join(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    distances = ((one[:, None] - other[None]) ** 2).sum(axis=-1)  # (points, points)
-    here, there = np.unravel_index(distances.argmin(), distances.shape)
+    here, there = _nearest(one, other)
     around = np.concatenate((other[there:], other[: there + 1]))
     return np.concatenate((one[: here + 1], around, one[here:]))
+
+
+def _nearest(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """Which point of each is nearest to the other; of several pairs, the first."""
+    best, least = (0, 0), np.inf
+    rows = max(1, COMPARED // len(other))
+    for start in range(0, len(one), rows):
+        distances = ((one[start : start + rows, None] - other) ** 2).sum(axis=-1)  # (rows, points)
+        here, there = divmod(int(distances.argmin()), len(other))
+        if distances[here, there] < least:
+            best, least = (start + here, there), distances[here, there]
+    return best
 
 
 def fill_polygons(polygons: list[np.ndarray], height: int, width: int) -> np.ndarray:

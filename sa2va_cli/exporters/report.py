@@ -20,6 +20,7 @@ from sa2va_cli.exporters.leftovers import Kind, remove_leftovers
 from sa2va_cli.exporters.links import browser_shows, relative_url, url_of
 from sa2va_cli.exporters.names import item_file
 from sa2va_cli.exporters.numbers import dump_json, fps_json, score_json
+from sa2va_cli.exporters.originals import load_original, open_original
 from sa2va_cli.exporters.overlay import FOLDER as OVERLAYS
 from sa2va_cli.exporters.overlay import check_size, shorten
 from sa2va_cli.exporters.palette import object_colour
@@ -27,8 +28,6 @@ from sa2va_cli.exporters.parallel import map_in_threads
 from sa2va_cli.exporters.report_html import page_parts, script_safe
 from sa2va_cli.exporters.video import SUFFIX as VIDEO_SUFFIX
 from sa2va_cli.masks import decode_rle, rle_area
-from sa2va_cli.media.image import load_image
-from sa2va_cli.media.video import open_video
 from sa2va_cli.results import AnswerRecord, ItemResult, MaskRecord, ObjectRecord, ResultReader
 
 FOLDER = "report"  # beside the page: thumbnails, masks, pictures that no browser shows
@@ -110,7 +109,7 @@ class _ItemWriter:
         item = task.item
         if item.kind == "video":
             return _video_frame(item, task.frame_idx), None
-        pixels = load_image(item.path).pixels
+        pixels = load_original(item)
         check_size(pixels, item)
         if browser_shows(item.path):
             return pixels, relative_url(item.path, self._folder.root)
@@ -202,7 +201,7 @@ def _object_json(task: _Task, record: ObjectRecord) -> dict[str, Any]:
 
 def _video_frame(item: ItemResult, frame_idx: int) -> np.ndarray:
     """Raises MediaError when the frame cannot be had."""
-    with open_video(item.path) as video:  # of all frames: a frame's number is its position
+    with open_original(item) as video:  # of all frames: a frame's number is its position
         for frame in video.read(frame_idx if frame_idx > FAR else 0):
             if frame.frame_idx >= frame_idx:
                 check_size(frame.pixels, item)

@@ -17,9 +17,9 @@ from sa2va_cli.exporters.labels import Memory
 from sa2va_cli.exporters.leftovers import ANSWERS, Kind, remove_leftovers
 from sa2va_cli.exporters.mp4 import Mp4Writer, Source
 from sa2va_cli.exporters.names import item_file
+from sa2va_cli.exporters.originals import open_original
 from sa2va_cli.exporters.overlay import FOLDER, item_overlay, shorten
 from sa2va_cli.media.frames import Video
-from sa2va_cli.media.video import open_video
 from sa2va_cli.results import ItemResult, ResultReader
 
 SUFFIX = ".overlay.mp4"
@@ -57,17 +57,25 @@ class OverlayVideoExporter:
 
 
 def _write_video(path: Path, item: ItemResult, results: ResultReader) -> list[str]:
-    """What the viewer should know. Raises MediaError when the source is no longer readable."""
+    """What the viewer should know.
+
+    Raises MediaError when the source is no longer readable, or is nothing that H.264 can hold;
+    JobError when the disk takes no more.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     try:
-        with open_video(item.path) as video:
+        with open_original(item) as video:
             notes = _encode(temporary, item, video, results)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, av.FFmpegError) as error:
+    except OSError as error:  # also those of libav
         raise JobError(f"Cannot write {path}: {error}.", hint="is the disk full?") from error
+    except av.FFmpegError as error:  # x264 goes up to 16,384 pixels a side
+        size = f"{item.width} x {item.height}"
+        reason = f"{item.item_id} with {size} cannot be encoded as a video: {error}."
+        raise MediaError(reason) from error
     finally:
         temporary.unlink(missing_ok=True)
     return notes

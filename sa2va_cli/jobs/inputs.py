@@ -51,18 +51,19 @@ def known_ids(job_dir: Path) -> dict[str, str]:
         return {}
     store = JobStore.peek(job_dir)
     try:
-        rows = store.connection.execute("SELECT path, kind, item_id FROM items ORDER BY item")
-        real_folders: dict[str, str] = {}
-        known: dict[str, str] = {}
-        for raw, kind, item_id in rows:
-            whole = os.fsdecode(raw)
-            folder, name = (whole, "") if kind == "frames" else os.path.split(whole)
-            if folder not in real_folders:
-                real_folders[folder] = os.path.realpath(folder)
-            known.setdefault(os.fspath(Path(real_folders[folder], name)), item_id)
-        return known
+        query = "SELECT path, kind, item_id FROM items ORDER BY item"
+        rows = store.connection.execute(query).fetchall()  # a dry run must not hold up a run
     finally:
         store.close()
+    real_folders: dict[str, str] = {}
+    known: dict[str, str] = {}
+    for raw, kind, item_id in rows:
+        whole = os.fsdecode(raw)
+        folder, name = (whole, "") if kind == "frames" else os.path.split(whole)
+        if folder not in real_folders:
+            real_folders[folder] = os.path.realpath(folder)
+        known.setdefault(os.fspath(Path(real_folders[folder], name)), item_id)
+    return known
 
 
 def _given_paths(config: JobConfig, stdin: BinaryIO | None) -> list[GivenPath]:

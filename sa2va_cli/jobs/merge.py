@@ -21,7 +21,7 @@ from sa2va_cli.jobs.schema import (
 )
 from sa2va_cli.jobs.settings import META_NAME, adopt_settings, check_settings
 from sa2va_cli.jobs.status import job_folders, shard_folders
-from sa2va_cli.jobs.store import JobStore, disk_errors
+from sa2va_cli.jobs.store import JobStore
 
 ITEM_COLUMNS = (
     "item_id, path, kind, size, mtime_ns, own, state, height, width, num_frames, fps, notes, frames"
@@ -119,8 +119,7 @@ def _take_in(store: JobStore, source: Path) -> None:
     connection = store.connection
     connection.execute("ATTACH DATABASE ? AS source", (str(store_path(source)),))
     try:
-        with disk_errors(store.job_dir):
-            connection.execute("BEGIN IMMEDIATE")
+        with store.writing():
             _check_agreement(connection, store.job_dir, source)
             _drop_lesser(connection)
             _copy_new(connection)

@@ -13,7 +13,7 @@ from sa2va_cli.errors import JobError
 STORE_NAME = "job.sqlite"
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x5A25A000  # tells our files from other SQLite files
-BUSY_SECONDS = 60.0  # a reader holds the file for one page of rows only, but disks can be slow
+BUSY_SECONDS = 60.0  # a writer holds the file for a moment only, but disks can be slow
 
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
@@ -125,11 +125,26 @@ def open_existing(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def set_wait(connection: sqlite3.Connection, seconds: float) -> None:
+    """How long SQLite itself waits, inside of a statement, for who has locked the file."""
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+
+
+def is_busy(error: sqlite3.DatabaseError) -> bool:
+    """Somebody else's lock is in the way, of whatever kind. Python's own errors have no code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _connect(path: Path | str) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = DELETE")  # also finds files that are no database
     except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise JobError(
+                f"{path} has been locked by another program for {BUSY_SECONDS:g} s.",
+                hint="end what holds it (`fuser` names it), or wait for it",
+            ) from error
         raise JobError(f"Cannot open {path}: {error}.", hint="is the disk writable?") from error
     return connection
 

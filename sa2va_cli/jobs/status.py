@@ -2,12 +2,14 @@
 
 import json
 import os
+import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.lock import Holder, read_holder
+from sa2va_cli.jobs.reader import PAGE_ROWS
 from sa2va_cli.jobs.schema import DONE, FAILED, PENDING, holds_job, open_existing, store_path
 from sa2va_cli.jobs.settings import META_NAME
 
@@ -67,10 +69,7 @@ def job_status(job_dir: Path) -> JobStatus:
     connection = open_existing(store_path(job_dir))
     try:
         counts = dict(connection.execute("SELECT state, count(*) FROM items GROUP BY state"))
-        masks = connection.execute(
-            "SELECT count(*) FROM masks WHERE item IN (SELECT item FROM items WHERE state = ?)",
-            (DONE,),
-        ).fetchone()[0]
+        masks = _count_masks(connection)
         number, start, end = connection.execute(
             "SELECT count(*), min(started), max(started + seconds) FROM attempts WHERE outcome = ? "
             "AND started > (SELECT max(started) FROM attempts) - ?",
@@ -91,6 +90,20 @@ def job_status(job_dir: Path) -> JobStatus:
         holder=_who(holder),
         settings=json.loads(row[0]) if row else {},
     )
+
+
+def _count_masks(connection: sqlite3.Connection) -> int:
+    """Of finished items, a page of them at a time: a run has to write in between."""
+    query = (
+        "SELECT max(item), sum((SELECT count(*) FROM masks WHERE masks.item = page.item)) FROM "
+        "(SELECT item FROM items WHERE state = ? AND item > ? ORDER BY item LIMIT ?) AS page"
+    )
+    last, count = -1, 0
+    while True:
+        last, more = connection.execute(query, (DONE, last, PAGE_ROWS)).fetchone()
+        if last is None:
+            return count
+        count += more
 
 
 def _who(holder: Holder | None) -> str:

@@ -15,13 +15,16 @@ from pathlib import Path
 from sa2va_cli.errors import JobError
 from sa2va_cli.jobs.messages import Checkpoint
 from sa2va_cli.jobs.schema import (
+    BUSY_SECONDS,
     DONE,
     FAILED,
     RESULT_TABLES,
     create,
     create_or_open,
     holds_job,
+    is_busy,
     open_existing,
+    set_wait,
     store_path,
 )
 from sa2va_cli.masks import Rle
@@ -30,27 +33,45 @@ from sa2va_cli.results import ItemResult, MaskRecord
 # Outcomes of an attempt. Only crashes and hangs count against an item, and interruptions by
 # which it never got further.
 CRASHED, HUNG, RELEASED, INTERRUPTED = "crashed", "hung", "released", "interrupted"
+PAUSE_SECONDS = 0.05  # between two tries to write while somebody reads
+
+WhileBusy = Callable[[float], None]  # told how many seconds another program has been in the way
+
+
+def _wait_on(seconds: float) -> None:
+    """As long as it takes."""
 
 
 class JobStore:
     """Open for writing. What writes raises JobError when the disk is full or fails."""
 
     def __init__(
-        self, job_dir: Path, connection: sqlite3.Connection, guard: Callable[[], None]
+        self,
+        job_dir: Path,
+        connection: sqlite3.Connection,
+        guard: Callable[[], None],
+        while_busy: WhileBusy = _wait_on,
     ) -> None:
         self.job_dir = job_dir
         self.connection = connection
         self._guard = guard
+        self._while_busy = while_busy
 
     @classmethod
-    def open(cls, job_dir: Path, guard: Callable[[], None] = lambda: None) -> "JobStore":
+    def open(
+        cls,
+        job_dir: Path,
+        guard: Callable[[], None] = lambda: None,
+        while_busy: WhileBusy = _wait_on,
+    ) -> "JobStore":
         """The store of a folder; both are made when they are not there.
 
         `guard` raises when the folder is no longer ours; it is asked before every commit.
+        `while_busy` is called again and again as long as another program keeps us from writing.
         """
         with disk_errors(job_dir):
             job_dir.mkdir(parents=True, exist_ok=True)
-            return cls(job_dir, create_or_open(store_path(job_dir)), guard)
+            return cls(job_dir, create_or_open(store_path(job_dir)), guard, while_busy)
 
     @classmethod
     def peek(cls, job_dir: Path) -> "JobStore":
@@ -69,14 +90,32 @@ class JobStore:
         with disk_errors(self.job_dir):
             if self.connection.in_transaction:
                 self._guard()
-                self.connection.execute("COMMIT")
+                self._when_free("COMMIT")
+                set_wait(self.connection, BUSY_SECONDS)
+
+    def _when_free(self, statement: str) -> None:
+        """As soon as nobody is in the way: a backup may read the file for hours."""
+        since = time.monotonic()
+        while True:
+            try:
+                self.connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            self._while_busy(time.monotonic() - since)
+            time.sleep(PAUSE_SECONDS)
+            self._guard()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, inside the running transaction; nothing is committed here."""
         with disk_errors(self.job_dir):
             if not self.connection.in_transaction:
-                self.connection.execute("BEGIN IMMEDIATE")
+                # SQLite would also wait at each page that it writes before the end of a large
+                # transaction, and no signal is heard meanwhile: `_when_free` waits.
+                set_wait(self.connection, 0)
+                self._when_free("BEGIN IMMEDIATE")
             yield self.connection
 
     def meta(self, name: str) -> str | None:

@@ -1,10 +1,10 @@
 """From `--devices` to a list of devices, each checked to be there."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sa2va_cli.cores import usable_cores
 from sa2va_cli.errors import UsageError
 
 # NVIDIA's driver, Windows' driver for Linux, AMD's: without one of them there is no device.
@@ -90,9 +90,3 @@ def _missing(what: str, devices: list[str]) -> str:
         f"There is no {what} (found: {there}).",
         hint="check nvidia-smi, CUDA_VISIBLE_DEVICES and the torch build, or use --devices cpu",
     )
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

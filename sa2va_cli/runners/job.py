@@ -11,6 +11,7 @@ from sa2va_cli.jobs.fingerprint import Settings, job_settings
 from sa2va_cli.jobs.inputs import find_inputs
 from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.opened import Asking
+from sa2va_cli.jobs.patience import Patience
 from sa2va_cli.jobs.plan import Plan, Renewal, apply, compare, note_found
 from sa2va_cli.jobs.settings import adopt_settings, check_settings
 from sa2va_cli.jobs.shard import in_shard
@@ -89,7 +90,7 @@ def run(
     `lock` is held on the job folder, until the last file is written that is made of the results.
     Raises JobLockedError when it is lost, UsageError for other settings than before, JobError.
     """
-    store = JobStore.open(prepared.job_dir, lock.check)
+    store = JobStore.open(prepared.job_dir, lock.check, Patience(view.say, stop).wait)
     try:
         check_settings(store, prepared.settings, prepared.config.force)
         adopt_settings(store, prepared.settings)

@@ -6,13 +6,15 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
 from sa2va_cli.cli.annotate_job import annotate_job
 from sa2va_cli.cli.services import Services
+from sa2va_cli.cli.stream import jsonl_stream
 from sa2va_cli.errors import JobLockedError
-from sa2va_cli.exporters import EXPORTERS, Exported
+from sa2va_cli.exporters import EXPORTERS, Exported, ExportOptions
 from sa2va_cli.jobs.lock import JobLock
 from tests.jobs.runs import (
     command,
@@ -131,6 +133,19 @@ def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, num
     assert len(results(tmp_path / "out")) == 24
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_workers_start_is_for_the_parent_alone(tmp_path, pictures, number):
+    """They still import: what would ignore it comes later."""
+    run = start_annotate(tmp_path)
+    workers = wait_for(lambda: workers_of(run.pid))
+    time.sleep(0.2)
+    os.killpg(run.pid, number)
+    stderr = run.communicate(timeout=60)[1]
+    assert run.returncode == 128 + number, stderr
+    assert "Traceback" not in stderr and "starting another worker" not in stderr
+    assert not any(worker.is_running() for worker in workers)
+
+
 def test_under_nohup_a_run_outlives_its_terminal(tmp_path, pictures):
     run = start_annotate(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     wait_for(lambda: in_work(tmp_path / "out"))
@@ -167,6 +182,25 @@ def in_work(job_dir) -> int:
         return 0
     finally:
         connection.close()
+
+
+def test_a_run_waits_for_who_reads_its_store_and_can_be_stopped_meanwhile(tmp_path, pictures):
+    assert annotate(tmp_path).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "out/job.sqlite")) as reader:
+        cursor = reader.execute("SELECT * FROM items")
+        cursor.fetchone()
+        for more in range(2):
+            write_pictures(tmp_path / "in", 5 + more)
+            run = start_annotate(tmp_path)
+            read_up_to(run, "another program reads job.sqlite")
+            if more == 0:
+                run.send_signal(signal.SIGTERM)
+                stderr = run.communicate(timeout=30)[1]
+                assert (run.returncode, "Error" in stderr) == (143, False), stderr
+        cursor.close()
+    stderr = run.communicate(timeout=60)[1]
+    assert run.returncode == 0, stderr
+    assert done_items(tmp_path / "out") == 6
 
 
 def test_ctrl_c_before_the_work_begins_leaves_too(tmp_path, pictures):
@@ -369,6 +403,26 @@ def test_an_empty_folder_is_no_error(tmp_path):
     run = annotate(tmp_path)
     assert run.returncode == 0
     assert "No image or video was found." in run.stderr
+
+
+def test_a_line_that_a_kill_tore_is_cut_off_before_the_next_one(tmp_path, pictures):
+    lines = tmp_path / "lines.jsonl"
+    assert annotate(tmp_path, "--jsonl", str(lines)).returncode == 0
+    whole = lines.read_bytes()
+    lines.write_bytes(whole[:-30])
+    write_pictures(tmp_path / "more", 1)[0].rename(tmp_path / "in/more.png")
+    assert annotate(tmp_path, "--jsonl", str(lines)).returncode == 0
+    assert lines.read_bytes().startswith(b"".join(whole.splitlines(keepends=True)[:3]))
+    told = [json.loads(line)["item_id"] for line in lines.read_text().splitlines()]
+    assert (len(told), told[-1]) == (4, "more.png")
+
+
+@pytest.mark.parametrize("text", ["", "x", "a\nb", '{"a": 1}\n'])
+def test_what_is_no_torn_line_stays_in_the_file(tmp_path, text):
+    (tmp_path / "lines").write_text(text)
+    with jsonl_stream(str(tmp_path / "lines"), tmp_path, ExportOptions(), print):
+        pass
+    assert (tmp_path / "lines").read_text() == text
 
 
 def test_status_tells_how_a_job_stands(tmp_path, pictures):

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sa2va_cli.exporters import ExportOptions, export_results
-from sa2va_cli.exporters.drawing import Drawn, draw_overlay
+from sa2va_cli.exporters.drawing import FILL, Drawn, draw_overlay
 from sa2va_cli.exporters.labels import LabelStyle, wrap
 from sa2va_cli.exporters.palette import object_colour, text_colour
 
@@ -30,6 +31,26 @@ def test_masks_are_tinted_in_the_objects_colour_and_the_rest_stays(make):
     toward = np.sign(np.array(object_colour(2)) - 90.0)
     np.testing.assert_array_equal(np.sign(drawn[150, 120].astype(int) - 90), toward)
     np.testing.assert_array_equal(drawn[190, 250], pixels[190, 250])
+
+
+def test_every_shade_is_tinted_as_it_would_be_in_floating_point(make):
+    pixels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(256, 0).repeat(3, 2)
+    drawn = draw_overlay(pixels, [Drawn(1, np.ones((256, 256), bool), "")], labelled=False)
+    expected = (pixels * (1 - FILL) + np.array(object_colour(1)) * FILL).astype(np.uint8)
+    inner = (slice(8, -8), slice(8, -8))  # the outline runs around it
+    np.testing.assert_array_equal(drawn[inner], expected[inner])
+
+
+def test_a_large_overlay_takes_a_few_times_the_memory_of_its_picture(make):
+    pixels = np.zeros((1500, 2000, 3), np.uint8)
+    everything = [Drawn(1, np.ones((1500, 2000), bool), "car", "0.90")]
+    tracemalloc.start()
+    try:
+        draw_overlay(pixels, everything)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * pixels.nbytes
 
 
 def test_a_mask_that_is_filtered_out_is_not_drawn(photos, tmp_path):

@@ -1,9 +1,12 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
 from sa2va_cli.exporters.polygons import (
+    _nearest,
     coco_polygons,
     fill_polygons,
     joined_polygon,
@@ -64,6 +67,26 @@ def test_one_polygon_of_noise_is_quickly_made_and_covers_it():
     assert len(joined) < 4 * 4 * mask.sum()  # comparing all points with all would take minutes
     filled = fill_polygons([joined], *mask.shape)
     assert mask_iou(filled, mask) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_are_joined_at_the_first_of_the_nearest_points(seed):
+    rng = np.random.default_rng(seed)
+    one, other = (rng.integers(0, 99, (count, 2)).astype(float) for count in (3000, 200))
+    distances = ((one[:, None] - other) ** 2).sum(axis=-1)
+    assert (distances == distances.min()).sum() > 1
+    assert _nearest(one, other) == np.unravel_index(distances.argmin(), distances.shape)
+
+
+def test_joining_long_outlines_takes_little_memory():
+    one = np.random.default_rng(0).random((10_000, 2))
+    tracemalloc.start()
+    try:
+        _nearest(one, one[::2] + 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 2**20  # all distances: 400 MB and more
 
 
 def test_polygons_of_a_ring_are_simple_and_have_its_area():

@@ -244,6 +244,20 @@ def test_a_source_that_is_gone_is_told_and_leaves_nothing(source, tmp_path):
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_video_that_the_encoder_refuses_is_told_and_the_other_formats_are_written(tmp_path, make):
+    (tmp_path / "frames").mkdir()
+    for number in range(2):  # H.264 ends at 16,384 pixels a side
+        Image.new("RGB", (16_400, 8)).save(tmp_path / "frames" / f"{number}.png")
+    item, _ = make.video_results(2)[0]
+    wide = replace(item, path=str(tmp_path / "frames"), objects=(), width=16_400, height=8)
+    exported, failures = export_results(
+        make.results([(wide, [])]), ["video", "failures"], tmp_path / "out"
+    )
+    assert exported.count == 0 and "16400 x 8 cannot be encoded" in exported.notes[0]
+    assert failures.path.is_file()
+    assert not [path for path in (tmp_path / "out/overlays").rglob("*") if path.is_file()]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
     (tmp_path / "out" / "overlays" / "v" / "clip.mp4.overlay.mp4").mkdir(parents=True)
     with pytest.raises(JobError, match="Cannot write"):

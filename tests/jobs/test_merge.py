@@ -1,6 +1,7 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,13 @@ from sa2va_cli.config import Shard, parse_shard
 from sa2va_cli.errors import JobError, JobLockedError, UsageError
 from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.merge import merge_jobs
+from sa2va_cli.jobs.plan import Renewal, apply, note_found
+from sa2va_cli.jobs.reader import PAGE_ROWS
 from sa2va_cli.jobs.shard import in_shard, shard_of
 from sa2va_cli.jobs.status import job_folders, job_status
+from sa2va_cli.jobs.store import JobStore
 from sa2va_cli.media.item import MediaItem
+from sa2va_cli.results import ItemResult, MaskRecord
 from tests.jobs.runs import PROMPTS, job, results, run_job, sa2va
 from tests.jobs.tiny import write_pictures, write_poison
 
@@ -104,6 +109,20 @@ def test_the_command_exports_the_whole(shards, tmp_path):
     assert "2 parts united" in run.stderr
     coco = json.loads((tmp_path / "all/annotations.json").read_text())
     assert len(coco["images"]) == 12
+
+
+def test_status_counts_masks_of_more_items_than_a_page(tmp_path):
+    names = [f"{number:04d}" for number in range(PAGE_ROWS + 2)]
+    with closing(JobStore.open(tmp_path)) as store:
+        note_found(store, [MediaItem(name, name, "image", 1, 1) for name in names], [])
+        apply(store, Renewal())
+        record = MaskRecord(0, 1, {"size": [4, 6], "counts": "07A1"}, 0.3, 0.3)
+        for number, name in enumerate(names[1:], 2):
+            store.add_masks(number, [record] * (number % 2))
+            store.finish(number, ItemResult(name, name, "image", 4, 6, answers=(), objects=()))
+        store.add_masks(1, [record])
+        store.commit()
+    assert job_status(tmp_path).masks == (PAGE_ROWS + 1) // 2, "those of item 1 are not done"
 
 
 def test_status_of_a_fleet_sums_its_shards(shards, tmp_path):

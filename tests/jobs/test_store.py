@@ -1,10 +1,13 @@
 import shutil
 import sqlite3
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sa2va_cli.errors import JobError
+from sa2va_cli.jobs import schema
 from sa2va_cli.jobs.plan import Renewal, apply, note_found
 from sa2va_cli.jobs.reader import PAGE_ROWS, StoreReader
 from sa2va_cli.jobs.store import CRASHED, JobStore
@@ -88,6 +91,64 @@ def test_a_reader_in_the_middle_of_a_page_does_not_hold_up_the_writer(store, tmp
         next(reader.items())
         store.begin(3, "cpu")
         store.commit()
+
+
+def test_who_reads_for_long_is_waited_for(store, tmp_path):
+    """Also where more is to be written than SQLite likes to hold: it would wait at each page."""
+    waited = []
+
+    def while_busy(seconds):
+        waited.append(seconds)
+        if seconds > 0.2:
+            cursor.close()
+
+    reader = sqlite3.connect(tmp_path / "job.sqlite")
+    cursor = reader.execute("SELECT * FROM items")
+    cursor.fetchone()
+    patient = JobStore.open(tmp_path, while_busy=while_busy)
+    patient.begin(1, "cpu")
+    started = time.monotonic()
+    patient.add_masks(1, (mask(frame) for frame in range(100_000)))
+    assert time.monotonic() - started < 20
+    patient.finish(1, result("a"))
+    patient.commit()
+    patient.close()
+    reader.close()
+    assert len(waited) > 2
+    with StoreReader(tmp_path) as again:
+        assert list(again.items()) == [result("a")]
+
+
+def test_who_writes_there_is_waited_for_too(store, tmp_path):
+    other = sqlite3.connect(tmp_path / "job.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    patient = JobStore.open(tmp_path, while_busy=lambda seconds: other.rollback())
+    patient.begin(1, "cpu")
+    patient.close()
+    other.close()
+
+
+def test_reading_between_transactions_waits_for_who_has_locked_the_file(store, tmp_path):
+    """As a reader does for a moment, when it finds what may be a killed run's journal."""
+    store.set_meta("a", "b")
+    store.commit()
+    path = tmp_path / "job.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    letting_go = threading.Timer(0.3, other.rollback)
+    letting_go.start()
+    assert store.meta("a") == "b"
+    letting_go.join()
+    other.close()
+
+
+def test_a_file_that_stays_locked_is_told_from_one_that_is_damaged(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.1)
+    other = sqlite3.connect(tmp_path / "job.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(JobError, match="locked by another program"):
+        StoreReader(tmp_path)
+    other.close()
 
 
 def test_attempts_that_broke_workers_are_counted_over_runs(store, tmp_path):
