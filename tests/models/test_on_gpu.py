@@ -158,6 +158,7 @@ def test_on_a_gpu_float32_is_float32_and_the_same_again_the_same(arithmetic):
 
 def test_a_model_is_loaded_on_a_gpu_by_its_name(golden_checkpoint, arithmetic, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     model = Sa2VA.from_pretrained(str(golden_checkpoint), device="cuda")
     assert (model.device, model.dtype, arithmetic()[0]) == (GPU, torch.bfloat16, False)
 
