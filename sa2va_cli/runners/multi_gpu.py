@@ -11,12 +11,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.glibc import keep_memory
-from sa2va_cli.jobs.lifeline import terminal_held_back
 from sa2va_cli.jobs.messages import Gone, WorkItem
 from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
@@ -45,8 +43,7 @@ class ProcessHandle:
             target=worker_main, args=(spec, theirs), name=f"sa2va-{spec.device}-{number}"
         )
         try:
-            resource_tracker.ensure_running()  # its own start lets the signals through again
-            with _environment(spec), terminal_held_back():
+            with _environment(spec):
                 self._process.start()
         except OSError as error:
             raise JobError(

@@ -133,19 +133,6 @@ def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, num
     assert len(results(tmp_path / "out")) == 24
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_workers_start_is_for_the_parent_alone(tmp_path, pictures, number):
-    """They still import: what would ignore it comes later."""
-    run = start_annotate(tmp_path)
-    workers = wait_for(lambda: workers_of(run.pid))
-    time.sleep(0.2)
-    os.killpg(run.pid, number)
-    stderr = run.communicate(timeout=60)[1]
-    assert run.returncode == 128 + number, stderr
-    assert "Traceback" not in stderr and "starting another worker" not in stderr
-    assert not any(worker.is_running() for worker in workers)
-
-
 def test_under_nohup_a_run_outlives_its_terminal(tmp_path, pictures):
     run = start_annotate(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     wait_for(lambda: in_work(tmp_path / "out"))
