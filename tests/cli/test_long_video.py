@@ -78,9 +78,9 @@ def test_twenty_minutes_killed_midway_and_resumed_are_as_if_never_killed(tmp_pat
 
 
 def test_memory_is_that_of_a_video_a_quarter_as_long(tmp_path):
-    """A frame and its masks at 256 x 256 take 0.3 MB: 150 frames that were held would show.
+    """A frame and its masks at 256 x 256 take 0.3 MB: 240 frames that were held would show.
 
     They would show every time; on a busy machine, workers far ahead of the writer do at times.
     """
-    short = measure(50, ("--window", "30"), tmp_path)
-    assert any(measure(200, ("--window", "30"), tmp_path).peak - short.peak < 40 for _ in range(3))
+    short = measure(80, ("--window", "30"), tmp_path)
+    assert any(measure(320, ("--window", "30"), tmp_path).peak - short.peak < 60 for _ in range(3))
