@@ -124,13 +124,15 @@ def _compare(
 
 def _tell_failure(work: Work, error: Exception) -> int:
     """Other works may still be measured. Returns the exit code; raises what is a bug again."""
-    known = isinstance(error, Sa2vaError)
-    if not known and not is_out_of_memory(error):
+    if isinstance(error, Sa2vaError):
+        reason, code = str(error), exit_code(error)
+    elif is_out_of_memory(error):
+        reason, code = memory_reason(error), EXIT_FATAL
+        free_memory()
+    else:
         raise error
-    reason = str(error) if known else memory_reason(error)
     typer.echo(f"\n{work.name} was not measured: {reason}", err=True)
-    free_memory()
-    return exit_code(error) if isinstance(error, Sa2vaError) else EXIT_FATAL
+    return code
 
 
 def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:

@@ -74,7 +74,6 @@ class Track:
     name = "track"
     pictures = 12_000
     coolest = 0.02
-    rounded = False
     batch = 2
     objects = 3  # a video
 

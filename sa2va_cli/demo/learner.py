@@ -36,7 +36,6 @@ class Stage(Protocol):
     pictures: int  # seen by the whole stage
     batch: int  # pictures a step and worker
     coolest: float  # the part of the full rate that is left at the end
-    rounded: bool  # in bfloat16 where a processor is faster with it
 
     def prepare(self, seeds: Sequence[int]) -> Any: ...
 

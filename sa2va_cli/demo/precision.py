@@ -14,9 +14,9 @@ from sa2va_cli.models.sa2va.device import multiplies_bfloat16
 
 
 @contextmanager
-def rounded(device: str, wanted: bool) -> Iterator[None]:
-    """Matrix products within are in bfloat16 if `wanted` and the processor is made for it."""
-    if not (wanted and device == "cpu" and multiplies_bfloat16(torch.device(device))):
+def rounded_if_faster(device: torch.device) -> Iterator[None]:
+    """Matrix products within are in bfloat16 if `device` is a processor that is made for it."""
+    if device.type != "cpu" or not multiplies_bfloat16(device):
         yield
         return
     kept = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()

@@ -17,6 +17,7 @@ from sa2va_cli.demo.candidates import take, with_fine_levels
 from sa2va_cli.demo.learner import Learner, Measures, NamedParameters, parameters_of
 from sa2va_cli.demo.lessons import Lesson
 from sa2va_cli.demo.motion import PROMPTED, Clip, Sequel, make_clip
+from sa2va_cli.demo.precision import rounded_if_faster
 from sa2va_cli.demo.scenes import HELD_OUT_SEED
 from sa2va_cli.demo.stills import make_stills, stills_loss
 from sa2va_cli.demo.targets import box_of, sam_pixels, soft_mask, value_indices
@@ -69,7 +70,6 @@ class Recall:
     name = "recall"
     pictures = 12_000
     coolest = 0.02
-    rounded = True
     batch = 4
 
     def prepare(self, seeds: Sequence[int]) -> Album | Lesson:
@@ -83,9 +83,10 @@ class Recall:
         return [*decoder_and_memory(learner, 0.5, 0.4), (encoder, 0.25)]
 
     def loss(self, learner: Learner, batch: Album | Lesson) -> tuple[Tensor, Measures]:
-        if isinstance(batch, Album):
-            return recall_loss(learner, batch)
-        return stills_loss(learner, batch)
+        with rounded_if_faster(learner.model.language_model.device):
+            if isinstance(batch, Album):
+                return recall_loss(learner, batch)
+            return stills_loss(learner, batch)
 
 
 def make_album(rng: random.Random, seeds: Sequence[int]) -> Album:

@@ -41,7 +41,6 @@ class Look:
     name = "look"
     pictures = 80_000
     coolest = 0.02
-    rounded = False
     batch = 16
 
     def prepare(self, seeds: Sequence[int]) -> LookBatch:
@@ -74,7 +73,6 @@ class Trace:
     name = "trace"
     pictures = 60_000
     coolest = 0.02
-    rounded = False
     batch = 6
     objects = 6  # a picture
 

@@ -42,7 +42,6 @@ class Speak:
     name = "speak"
     pictures = 40_000
     coolest = 0.3  # the next stage goes on from here
-    rounded = False
     batch = 8
     questions = 14  # or as many as there is room for
 
@@ -67,7 +66,6 @@ class Ground:
     name = "ground"
     pictures = 150_000
     coolest = 0.02
-    rounded = False
     batch = 8
     questions = 14  # or as many as there is room for
     drawn = 3  # masks a picture
@@ -103,7 +101,6 @@ class Refine:
     name = "refine"
     pictures = 20_000
     coolest = 0.02
-    rounded = False
     batch = 8
     questions = 14  # or as many as there is room for
     drawn = 4  # masks a picture

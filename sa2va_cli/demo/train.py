@@ -27,7 +27,6 @@ from sa2va_cli.demo.build import fresh_model
 from sa2va_cli.demo.following import Track
 from sa2va_cli.demo.learner import Learner, Measures, Stage
 from sa2va_cli.demo.optimiser import Optimisers
-from sa2va_cli.demo.precision import rounded
 from sa2va_cli.demo.recalling import Recall
 from sa2va_cli.demo.script import above_zero, at_least, run_script, writable_folder
 from sa2va_cli.demo.seeing import Look, Teach, Trace
@@ -161,8 +160,7 @@ class StageRun:
         return iter(DataLoader(steps, batch_size=None, num_workers=self.run.loaders))
 
     def _step(self, batch: Any, log: "Log", factor: float) -> None:
-        with rounded(self.run.device, self.stage.rounded):
-            loss, measures = self.stage.loss(self.learner, to_device(batch, self.run.device))
+        loss, measures = self.stage.loss(self.learner, to_device(batch, self.run.device))
         self.optimisers.zero_grad()
         loss.backward()
         self._share_gradients()

@@ -13,7 +13,6 @@ from sa2va_cli.demo.learner import Learner
 from sa2va_cli.demo.losses import mask_loss
 from sa2va_cli.demo.motion import PROMPTED
 from sa2va_cli.demo.optimiser import Optimisers, orthogonal
-from sa2va_cli.demo.precision import rounded
 from sa2va_cli.demo.recalling import STILLS, Recall
 from sa2va_cli.demo.seeing import Look, Teach
 from sa2va_cli.demo.speaking import Ground, Refine
@@ -118,15 +117,15 @@ def test_memory_learns_through_the_shipped_tracker(make_stage):
 
 def test_bfloat16_teaches_memory_the_same(monkeypatch):
     """Processors without it convert, which is slow and gives the same."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     learner = Learner(fresh_model())
     learner.has_teacher = True
     batch = Recall().prepare(range(2))
     losses, gradients = [], []
-    for wanted in (False, True):
+    for rounded in (False, True):
+        found = {"avx512_bf16": rounded}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
         learner.zero_grad()
-        with rounded("cpu", wanted):
-            loss, _ = Recall().loss(learner, batch)
+        loss, _ = Recall().loss(learner, batch)
         assert torch.is_autocast_enabled("cpu") is False and loss.dtype == torch.float32
         loss.backward()
         losses.append(loss.item())

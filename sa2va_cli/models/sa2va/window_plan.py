@@ -23,6 +23,11 @@ class Window:
         """Position behind the last frame that is held before the window begins."""
         return self.first + max(self.overlap, len(self.keys))
 
+    @property
+    def shared_stop(self) -> int:
+        """Position behind the last frame that the objects of earlier windows are compared in."""
+        return min(self.first + self.overlap, self.stop)
+
 
 def plan_windows(sampled: Sequence[int], num_frames: int, options: VideoOptions) -> list[Window]:
     """Cut the sampled frames into windows that overlap; a single one without `options.window`.

@@ -102,7 +102,8 @@ class WindowedVideo:
         answers, prompts = self._eyes.look([views for _, views in keys])
         obj_ids: list[int] = []
         if len(prompts):
-            obj_ids = self._take_up(window, answers, self._prompted(keys, prompts), ahead)
+            fresh = self._prompted(keys, prompts, window.shared_stop)
+            obj_ids = self._take_up(window, answers, fresh, ahead)
         return WindowLook(window.number, window.first, tuple(answers), tuple(obj_ids), state)
 
     def _hand_over(self, window: Window) -> bytes:
@@ -121,12 +122,12 @@ class WindowedVideo:
         far = [key for key in window.keys if key not in near]
         return frames + (self._scout.fetch(far, window.first) if far else [])
 
-    def _prompted(self, keys: list[Placed], prompts: Tensor) -> Group:
+    def _prompted(self, keys: list[Placed], prompts: Tensor, shared_stop: int) -> Group:
         """A group of all [SEG], not numbered yet, with what language shows of the key frames."""
         group = Group([0] * len(prompts), self._new_tracker())
         for position, views in keys:
             features = self._eyes.encode(views)
-            if self._groups:  # who want to see it, too
+            if self._groups and position < shared_stop:  # they want to see it, too
                 self._encoded[position] = features
             drawn = self._eyes.segmenter.decode_prompts(features, prompts)
             if self._eyes.consistent:
@@ -143,8 +144,8 @@ class WindowedVideo:
         shared: list[_Shared] = []
         numbers: list[int | None] = [None] * len(named)
         if window.number > 0:
-            stop = min(window.first + window.overlap, window.stop)
-            shared = self._track_both(fresh, [frame for frame in ahead if frame[0] < stop])
+            frames = [frame for frame in ahead if frame[0] < window.shared_stop]
+            shared = self._track_both(fresh, frames)
             self._encoded.clear()
             numbers = identify(named, self._known, _compare(len(named), shared))
         obj_ids = []
