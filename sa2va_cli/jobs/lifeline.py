@@ -4,8 +4,11 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1
+TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def tie_to_parent(parent_pid: int) -> None:
@@ -23,5 +26,17 @@ def leave_with_parent() -> None:
 
 def ignore_terminal() -> None:
     """Ctrl-C and a hang-up reach the whole process group; the parent alone decides."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)  # forgets those that wait; see below
+
+
+@contextmanager
+def terminal_held_back() -> Iterator[None]:
+    """A process that is started in here hears nothing of these before it calls `ignore_terminal`:
+    to import what it needs takes seconds. Our own wait until the end of this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

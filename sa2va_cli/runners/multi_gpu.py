@@ -11,10 +11,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 from sa2va_cli.errors import JobError
 from sa2va_cli.glibc import keep_memory
+from sa2va_cli.jobs.lifeline import terminal_held_back
 from sa2va_cli.jobs.messages import Gone, WorkItem
 from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
@@ -44,7 +46,9 @@ class ProcessHandle:
         )
         try:
             with _environment(spec):
-                self._process.start()
+                resource_tracker.ensure_running()  # its own start would let the signals through
+                with terminal_held_back():
+                    self._process.start()
         except OSError as error:
             raise JobError(
                 f"Cannot start a worker on {spec.device}: {error.strerror}.",

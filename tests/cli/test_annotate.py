@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -51,6 +52,15 @@ def test_exit_code_0_when_all_is_done(tmp_path, pictures):
     assert "4 done (4 in this run), 0 failed" in run.stderr
     coco = json.loads((tmp_path / "out/annotations.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == [path.name for path in pictures]
+
+
+def test_a_quiet_run_of_a_real_model_says_nothing(tmp_path, pictures):
+    """Cron mails whatever is said; Python's own helpers speak up, too, when a process ends."""
+    model = ("--model", "demo", "--devices", "cpu", "--quiet")
+    arguments = ("annotate", tmp_path / "in", "-p", "the red circle", "-o", tmp_path / "out")
+    command = [sys.executable, "-m", "sa2va_cli.cli", *map(str, arguments), *model]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 def test_exit_code_1_when_no_worker_can_work(tmp_path, pictures):
@@ -131,6 +141,19 @@ def test_a_signal_ends_the_run_in_good_order_and_it_can_be_resumed(tmp_path, num
     assert 2 <= done_items(tmp_path / "out") < 24
     assert annotate(tmp_path).returncode == 0
     assert len(results(tmp_path / "out")) == 24
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_workers_start_is_for_the_parent_alone(tmp_path, pictures, number):
+    """They still import: what would ignore it comes later."""
+    run = start_annotate(tmp_path)
+    workers = wait_for(lambda: workers_of(run.pid))
+    time.sleep(0.2)
+    os.killpg(run.pid, number)
+    stderr = run.communicate(timeout=60)[1]
+    assert run.returncode == 128 + number, stderr
+    assert "Traceback" not in stderr and "starting another worker" not in stderr
+    assert not any(worker.is_running() for worker in workers)
 
 
 def test_under_nohup_a_run_outlives_its_terminal(tmp_path, pictures):
