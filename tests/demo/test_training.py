@@ -122,7 +122,7 @@ def test_bfloat16_teaches_memory_the_same(monkeypatch):
     batch = Recall().prepare(range(2))
     losses, gradients = [], []
     for rounded in (False, True):
-        found = {"avx512_bf16": rounded}
+        found = {"amx_bf16": rounded}
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
         learner.zero_grad()
         loss, _ = Recall().loss(learner, batch)

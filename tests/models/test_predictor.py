@@ -136,10 +136,11 @@ def test_a_device_or_format_that_cannot_be_had_is_refused(golden_checkpoint, opt
 @pytest.mark.parametrize(
     ("device", "capabilities", "width", "dtype"),
     [
-        ("cpu", {"avx512_bf16": True}, 1024, "bfloat16"),
-        ("cpu", {"amx_bf16": True, "avx512_bf16": False}, 3200, "bfloat16"),
-        ("cpu", {"avx512_bf16": True}, 128, "float32"),  # so narrow that nothing is gained
-        ("cpu", {"avx512_f": True}, 1024, "float32"),
+        ("cpu", {"cpu_name": "AMD EPYC 9B14", "avx512_bf16": True}, 1024, "bfloat16"),
+        ("cpu", {"cpu_name": "Intel Xeon", "amx_bf16": True}, 3200, "bfloat16"),
+        ("cpu", {"cpu_name": "Intel Xeon", "avx512_bf16": True}, 1024, "float32"),  # no AMX
+        ("cpu", {"cpu_name": "AMD EPYC 9B14", "avx512_bf16": True}, 128, "float32"),  # narrow
+        ("cpu", {"cpu_name": "AMD EPYC 7B13", "avx512_bf16": False}, 1024, "float32"),
         ("cuda", (8, 0), 128, "bfloat16"),
         ("cuda", (7, 5), 1024, "float32"),  # a T4
     ],
