@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from sa2va_cli.cores import usable_cores
+from sa2va_cli.cores import available_memory, usable_cores
 
-MOST_THREADS = 8  # each may hold a picture of the largest size with all its masks
+FEW_THREADS, MOST_THREADS = 8, 32
+PICTURE_BYTES = 2**30  # a picture of the largest size with all its masks: each thread may hold one
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
@@ -18,9 +19,9 @@ def map_in_threads(
     """Outcomes in the order of tasks; `tasks` is drawn only a little ahead of them.
 
     Pillow, zlib and OpenCV let go of the interpreter's lock while they work. An error in one
-    task ends the rest. 0 workers: one for each core, up to MOST_THREADS.
+    task ends the rest. 0 workers: one for each core, as far as memory goes.
     """
-    workers = workers or min(MOST_THREADS, usable_cores())
+    workers = workers or threads_that_fit()
     pending: deque[Future[Outcome]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="sa2va-export")
     try:
@@ -32,3 +33,8 @@ def map_in_threads(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def threads_that_fit() -> int:
+    by_memory = max(FEW_THREADS, available_memory() // PICTURE_BYTES)
+    return min(usable_cores(), by_memory, MOST_THREADS)

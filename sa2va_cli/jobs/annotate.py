@@ -48,7 +48,7 @@ from sa2va_cli.results import (
 )
 from sa2va_cli.tasks import Task
 
-RESULTS_BEHIND = 4  # results that wait to be encoded: an image's, or a frame's
+RESULTS_BEHIND = 8  # that wait to be encoded: images, as many as a GPU has at a time, or frames
 MASKS_A_MESSAGE = 64
 SIGN_OF_LIFE_SECONDS = 1.0
 

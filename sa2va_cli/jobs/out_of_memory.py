@@ -1,7 +1,8 @@
 """When the device's memory does not suffice: less at a time, before anything fails.
 
-A batch of images is halved, down to one; the prompts of one item are then answered in turns; only
-if one prompt about one item is too much does the item fail.
+A batch of images is halved, down to one, and doubled again when that has gone well for a while. The
+prompts of one item are then answered in turns; only if one prompt about one item is too much does
+the item fail.
 """
 
 import gc
@@ -14,6 +15,7 @@ from typing import Any
 from sa2va_cli.jobs.annotator import Annotator, BatchAnnotator
 from sa2va_cli.results import Prediction, Question
 
+PATIENCE = 32  # batches that fit before twice as many images are tried again
 ERRORS = (MemoryError, RuntimeError)  # that may mean it; `is_out_of_memory` tells
 # torch has a class of its own for what its pool on the device lacks. Not so for the processor's
 # memory, for pinned memory and contexts, for what libraries take beside the pool, and for a driver
@@ -42,6 +44,7 @@ class Sparing:
     def __init__(self, annotator: Annotator) -> None:
         self._annotator = annotator
         self._fitting = sys.maxsize  # images at a time, as far as is known
+        self._went_well = 0  # batches of so many, since one did not fit
 
     def answer(self, batch: Sequence[Asked]) -> list[Outcome]:
         """One outcome for each image, in order."""
@@ -49,16 +52,24 @@ class Sparing:
             return []
         now, later = batch[: self._fitting], batch[self._fitting :]
         try:
-            return [*self._ask(now), *self.answer(later)]
+            outcomes = self._ask(now)
+            self._grow(len(now))
+            return [*outcomes, *self.answer(later)]
         except ERRORS as error:
             if not is_out_of_memory(error):
                 raise
             reason = memory_reason(error)
         free_memory()
         if len(now) > 1:
-            self._fitting = len(now) // 2
+            self._fitting, self._went_well = len(now) // 2, 0
             return self.answer(batch)
         return [self._in_turns(*now[0], reason), *self.answer(later)]
+
+    def _grow(self, answered: int) -> None:
+        """What did not fit may have been a few large pictures."""
+        self._went_well += answered == self._fitting
+        if self._went_well == PATIENCE:
+            self._fitting, self._went_well = 2 * self._fitting, 0
 
     def _ask(self, batch: Sequence[Asked]) -> Sequence[Outcome]:
         if len(batch) > 1 and isinstance(self._annotator, BatchAnnotator):

@@ -21,7 +21,12 @@ from sa2va_cli.jobs.messages import Gone, WorkItem
 from sa2va_cli.jobs.worker import WorkerSpec, worker_main
 from sa2va_cli.runners.handle import Events
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TORCHINDUCTOR_COMPILE_THREADS",  # processes, in fact: --compile
+)
 # Python's janitor of semaphores would complain, on the user's terminal, about those that
 # libraries left in a worker that was killed. It removes them all the same.
 NO_COMPLAINTS = "ignore:::multiprocessing.resource_tracker"

@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from sa2va_cli.exporters.parallel import MOST_THREADS, map_in_threads
+from sa2va_cli import cores
+from sa2va_cli.cores import available_memory
+from sa2va_cli.exporters import parallel
+from sa2va_cli.exporters.parallel import (
+    FEW_THREADS,
+    MOST_THREADS,
+    map_in_threads,
+    threads_that_fit,
+)
 
 
 def threads_used(workers: int) -> int:
@@ -28,3 +36,45 @@ def test_no_more_threads_than_cores_that_we_may_use():
         assert threads_used(0) == 1
     finally:
         os.sched_setaffinity(0, ours)
+
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "threads"), [(0, FEW_THREADS), (20, 20), (1000, MOST_THREADS)]
+)
+def test_more_threads_where_memory_holds_a_large_picture_for_each(gigabytes, threads, monkeypatch):
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 128)
+    monkeypatch.setattr(parallel, "available_memory", lambda: gigabytes * GB)
+    assert threads_that_fit() == threads
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({}, 64 * GB),
+        ({"memory.max": "max", "memory.current": "5"}, 64 * GB),
+        ({"memory.max": str(8 * GB), "memory.current": str(3 * GB)}, 5 * GB),
+        ({"memory.max": str(2 * GB), "memory.current": str(3 * GB)}, 0),
+        (
+            {
+                "memory/memory.limit_in_bytes": str(8 * GB),
+                "memory/memory.usage_in_bytes": str(GB),
+            },
+            7 * GB,
+        ),
+        ({"memory/memory.limit_in_bytes": str(2**63 - 4096)}, 64 * GB),
+    ],
+)
+def test_memory_is_what_the_machine_has_and_a_container_may_use(files, left, tmp_path, monkeypatch):
+    info = tmp_path / "meminfo"
+    info.write_text(f"MemTotal: 1 kB\nMemAvailable:   {64 * GB // 1024} kB\n")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(cores, "MEMORY_INFO", info)
+    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    assert available_memory() == left
+    info.write_text("nothing known")
+    assert available_memory() == 0

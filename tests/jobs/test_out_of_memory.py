@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sa2va_cli.config import Prompt
+from sa2va_cli.jobs import out_of_memory
 from sa2va_cli.jobs.annotator import BatchAnnotator
 from sa2va_cli.jobs.out_of_memory import Sparing, TooLarge, is_out_of_memory
 from sa2va_cli.results import Question
@@ -95,6 +96,20 @@ def test_a_batch_is_halved_and_the_next_one_knows():
     assert glutton.sizes == [2] * 4
     sparing.answer([(image(), QUESTIONS)] * 8)
     assert glutton.sizes == [2] * 8
+
+
+def test_after_a_while_that_goes_well_more_are_tried_again():
+    """What did not fit may have been a few large pictures."""
+    glutton = Glutton(room=1100)
+    sparing = Sparing(glutton)
+    sparing.answer([(image(), QUESTIONS)] * 8)
+    glutton.room *= 4
+    for _ in range(out_of_memory.PATIENCE):
+        sparing.answer([(image(), QUESTIONS)] * 8)
+    assert glutton.sizes[-1] == 8 and set(glutton.sizes) == {2, 4, 8}
+    glutton.room //= 4
+    sparing.answer([(image(), QUESTIONS)] * 8)
+    assert glutton.sizes[-4:] == [2] * 4
 
 
 def test_what_is_too_large_alone_fails_alone():
