@@ -106,7 +106,7 @@ class StageClock:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
             name, size = stage, float(weights)
             if stage == LANGUAGE:
-                _, cached = _reading(args, kwargs)
+                cached = sum(before for _, before in _readings(args, kwargs))
                 size = self._language_bytes + cached * self._cell_bytes
                 name = f"{LANGUAGE}: answers" if cached else f"{LANGUAGE}: picture"
             begun.append((self._now(), flops(args, kwargs), size, name))
@@ -125,7 +125,8 @@ class StageClock:
         return next(network.parameters(), self._model.language_model.lm_head.weight).dtype
 
     def _language_flops(self, args: Any, kwargs: Any) -> Count:
-        return partial(self._arithmetic.language, *_reading(args, kwargs))
+        readings, count = _readings(args, kwargs), self._arithmetic.language
+        return lambda: sum(count(tokens, cached) for tokens, cached in readings)
 
     def _mask_flops(self, args: Any, kwargs: Any) -> Count:
         pictures, objects = kwargs["sparse_prompt_embeddings"].shape[:2]
@@ -157,10 +158,11 @@ def _rows(states: torch.Tensor) -> int:
     return states.numel() // states.shape[-1]
 
 
-def _reading(args: Any, kwargs: Any) -> tuple[int, int]:
-    """Tokens that a pass of the language model reads, and tokens that were read before."""
+def _readings(args: Any, kwargs: Any) -> list[tuple[int, int]]:
+    """Tokens that a pass of the language model reads, and tokens that were read before: of each
+    picture."""
     if args:  # of our Reader
-        embeddings, _, _, cells = args
-        return len(embeddings), cells.length
+        _, *sequels = args
+        return [(len(sequel), sequel.cells.length) for sequel in sequels]
     cache = kwargs.get("past_key_values")  # of transformers' module
-    return kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0
+    return [(kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0)]

@@ -2,11 +2,12 @@
 
 They compute on the processor, so that whole answers come out; but who mixes them with tensors of
 the host, forgets a `device=`, or takes their numbers without `.cpu()`, gets the error that CUDA
-gives. Kernels, number formats that only a GPU lacks, and races are not pretended.
+gives. What is sent to the host without waiting is zeros until somebody has waited for an event that
+came behind it. Kernels, number formats that only a GPU lacks, and other races are not pretended.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 GPU = torch.device("cuda", 0)
 HOST = torch.device("cpu")
+STREAM = "the only one"
 
 
 class OnGpu(Tensor):
@@ -23,8 +25,31 @@ class OnGpu(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
 
+class Event:
+    """Of the one stream that there is."""
+
+    sent: ClassVar[list[tuple[Tensor, Tensor]]] = []  # where to, and what
+
+    def record(self, stream: str) -> None:
+        assert stream == STREAM
+        self.before, Event.sent = Event.sent, []
+
+    def synchronize(self) -> None:
+        for there, values in self.before:
+            there.copy_(values)
+
+
 class PretendGpu(TorchFunctionMode):
     """While it is entered, "cuda" is a device."""
+
+    def __enter__(self) -> Any:
+        self._kept = torch.cuda.Event, torch.cuda.current_stream
+        torch.cuda.Event, torch.cuda.current_stream = Event, lambda device: STREAM
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.cuda.Event, torch.cuda.current_stream = self._kept
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -68,7 +93,7 @@ def check_together(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> N
 def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """`Tensor.to` in all its forms."""
     like = [one for one in args if isinstance(one, Tensor)]
-    kwargs.pop("non_blocking", None)
+    hurried = kwargs.pop("non_blocking", False)
     device = kwargs.pop("device", None)
     rest = []
     for one in args:
@@ -84,6 +109,10 @@ def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     values = tensor.as_subclass(Tensor)
     if rest or kwargs:
         values = values.to(*rest, **kwargs)
+    if hurried and target.type == "cpu" and isinstance(tensor, OnGpu):
+        there = torch.zeros_like(values)
+        Event.sent.append((there, values.clone()))
+        return there
     if target != device_of(tensor):
         values = values.clone()
     return values.as_subclass(OnGpu) if target.type == "cuda" else values

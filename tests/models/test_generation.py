@@ -5,6 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sa2va_cli import Sa2VA
+from sa2va_cli.models.sa2va import greedy
+from sa2va_cli.models.sa2va.conversation import encode_prompt
 from sa2va_cli.models.sa2va.generation import EncodedPrompt, shared_length
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.results import Question
@@ -93,6 +96,35 @@ def prompt(ids, shareable=100):
     return EncodedPrompt(ids, torch.zeros(len(ids), 4), shareable)
 
 
+def test_the_head_is_read_once_a_pass_for_all_answers(golden_model, picture, monkeypatch):
+    model = Sa2VA(golden_model.model, golden_model.tokenizer)  # that has learned nothing yet
+    head, reader = model.model.language_model.lm_head, model.model.reader
+    passes = {"head": 0, "reader": 0}
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: passes.update({name: passes[name] + 1}))
+        for module, name in ((head, "head"), (reader, "reader"))
+    ]
+    asked = [Question(text) for text in TEXTS]
+    many = model.answer_image(picture, asked)
+    for hook in hooks:
+        hook.remove()
+    # One pass reads the picture alone, which predicts nothing; in the end the head is asked about
+    # asides, of which there are none.
+    assert 2 < passes["head"] == passes["reader"]
+    monkeypatch.setattr(greedy, "HEAD_ROWS", 2)
+    few = Sa2VA(golden_model.model, golden_model.tokenizer).answer_image(picture, asked)
+    assert [one.text for one in few] == [one.text for one in many]
+
+
+@pytest.mark.parametrize("text", ["{0}", "a{0}b{1}", "\n{0}\n{1} {0}<img>", "no picture", "{1}{0}"])
+def test_context_tokens_in_a_row_are_encoded_as_one_after_the_other(golden_model, text):
+    spelled = text.format("<IMG_CONTEXT>" * 300, "<IMG_CONTEXT>")
+    whole = golden_model.tokenizer.encode(spelled)
+    count = whole.count(golden_model.tokenizer.context_token_id)
+    assert count == spelled.count("<IMG_CONTEXT>")
+    assert encode_prompt(golden_model.tokenizer, spelled, count) == whole
+
+
 def test_prompts_share_their_common_beginning_but_keep_a_token_each():
     assert shared_length([prompt([1, 2, 3]), prompt([1, 2, 4, 5])]) == 2
     assert shared_length([prompt([1, 2, 3]), prompt([1, 2, 3])]) == 2
@@ -115,6 +147,33 @@ def test_an_answer_stops_at_a_stop_word_however_it_is_spelled(golden_model):
     ending = StopRule(tokenizer, ("fin é",))  # its last letter takes two bytes, maybe two tokens
     assert ending(tokenizer.encode("la fin é"))
     assert not ending(tokenizer.encode("la fin é."))
+
+
+def test_answers_about_several_images_are_written_in_the_same_passes(golden_model, monkeypatch):
+    rng = np.random.default_rng(6)
+    pictures = [rng.integers(0, 255, (50, 50, 3), dtype=np.uint8) for _ in range(4)]
+    asked = [(picture, [Question(TEXTS[2])]) for picture in pictures]
+
+    def passes(batch):
+        """Of a model that has learned nothing yet."""
+        model, counts = Sa2VA(golden_model.model, golden_model.tokenizer), []
+        forward = model.model.reader.forward
+
+        def counting(embeddings, *sequels):
+            counts.append(len(sequels))
+            return forward(embeddings, *sequels)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model.model.reader, "forward", counting)
+            texts = [one.text for (one,) in model.answer_images(batch)]
+        return texts, counts
+
+    alone = [passes([one]) for one in asked]
+    together, joint = passes(asked)
+    assert [together] == [[text for texts, _ in alone for text in texts]]
+    own = 3  # the picture, the question, and the finished answer once more
+    assert joint.count(1) <= 4 * own + max(map(len, alone)) and max(joint) == 4
+    assert len(joint) == 4 * own + max(len(counts) - own for _, counts in alone)
 
 
 def test_images_together_answer_as_if_alone(golden_model):

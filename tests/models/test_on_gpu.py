@@ -12,12 +12,12 @@ from torch.overrides import TorchFunctionMode
 
 from sa2va_cli import Sa2VA
 from sa2va_cli.errors import UsageError
+from sa2va_cli.models.sa2va.arriving import Arrival, SentMasks, send
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiling import warm_up
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.device import choose_device, settle_arithmetic
 from sa2va_cli.models.sa2va.plain import PlainEngine
-from sa2va_cli.models.sa2va.steps import bits_to_host
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.results import Question, VideoOptions
 from tests.models.pretend_gpu import GPU, PretendGpu
@@ -79,6 +79,21 @@ def test_images_one_by_one_and_several_at_a_time(gpu_model, threads, monkeypatch
 
 def test_a_video(gpu_model):
     assert len(list(gpu_model.answer_video(clip(7), ONE))) == 7
+
+
+def test_a_frame_is_received_when_the_next_one_is_under_way(gpu_model, golden_model):
+    for model, ahead in ((gpu_model, 1), (golden_model, 0)):
+        drawn: list[int] = []
+        hook = model.model.segmenter.mask_decoder.register_forward_hook(
+            lambda *_, drawn=drawn: drawn.append(1)
+        )
+        masks = iter(model.answer_video(clip(9), ONE))
+        assert next(masks).frame_idx == 0 and len(drawn) == 5  # the key frames come first
+        for index in range(1, 9):
+            assert next(masks).frame_idx == index
+            assert len(drawn) == max(5, min(9, 1 + index + ahead))
+        hook.remove()
+        assert next(masks, None) is None
 
 
 def test_two_decoders_and_windows_that_go_on_from_a_state():
@@ -166,9 +181,18 @@ def test_a_model_is_loaded_on_a_gpu_by_its_name(golden_checkpoint, arithmetic, m
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (2, 16, 8)])
 def test_masks_travel_as_bits(shape):
     masks = np.random.default_rng(1).random(shape) < 0.5
-    with PretendGpu():
-        there = torch.from_numpy(masks).to(GPU)
-        np.testing.assert_array_equal(bits_to_host(there), masks)
+    sent = SentMasks(torch.from_numpy(masks).to(GPU))
+    arrival = Arrival(GPU)
+    assert not sent.numpy().any()  # they are under way
+    arrival.wait()
+    np.testing.assert_array_equal(sent.numpy(), masks)
+
+
+def test_what_is_sent_later_is_not_waited_for():
+    first, arrival = send(torch.ones(2, device=GPU)), Arrival(GPU)
+    second = send(torch.ones(2, device=GPU))
+    arrival.wait()
+    assert first.tolist() == [1, 1] and second.tolist() == [0, 0]
 
 
 def test_the_pretence_would_tell(gpu_model):

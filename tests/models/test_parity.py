@@ -58,14 +58,15 @@ def test_ids_equal_the_reference(name, golden_case, model_for, monkeypatch):
     from sa2va_cli.models.sa2va.generation import Generator
 
     case = golden_case(name)
-    prompts, answers, generate = [], [], Generator.generate
+    prompts, answers, generate_each = [], [], Generator.generate_each
 
-    def recording_generate(self, encoded):
-        prompts.extend(encoded)
-        answers.extend(generate(self, encoded))
-        return answers
+    def recording(self, asked):
+        said = generate_each(self, asked)
+        prompts.extend(asked[0][0])
+        answers.extend(said[0][0])
+        return said
 
-    monkeypatch.setattr(Generator, "generate", recording_generate)
+    monkeypatch.setattr(Generator, "generate_each", recording)
     model_for(case).predict_forward(**case.arguments)
     assert prompts[0].ids == case.expected["input_ids"].flatten().tolist()
     assert answers[0].ids == case.expected["generated_ids"].flatten().tolist()

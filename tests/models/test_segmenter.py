@@ -1,34 +1,49 @@
+import numpy as np
 import pytest
 import torch
 
 from sa2va_cli.models.sa2va import memory as memory_module
 from sa2va_cli.models.sa2va import segmenter
+from sa2va_cli.models.sa2va.arriving import Arrival, SentMasks, pack
 from sa2va_cli.models.sa2va.segmenter import full_size_masks
-from sa2va_cli.models.sa2va.steps import bits_to_host
+from sa2va_cli.results import Question
 
 
 def test_masks_resized_a_few_at_a_time_are_the_same(monkeypatch):
     logits = torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(0))
-    whole = full_size_masks(logits, 64, 40, 30)
-    monkeypatch.setattr(segmenter, "RESIZED_PIXELS", 2 * 40 * 30)
-    assert torch.equal(full_size_masks(logits, 64, 40, 30), whole)
+    (whole,) = full_size_masks(logits, 64, 40, 30)
+    for pixels, at_a_time in ((2 * 40 * 30, [2, 2, 1]), (1, [1] * 5)):
+        monkeypatch.setattr(segmenter, "RESIZED_PIXELS", pixels)
+        parts = list(full_size_masks(logits, 64, 40, 30))
+        assert [len(part) for part in parts] == at_a_time
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_frame_of_many_parts_is_one_array(golden_model, monkeypatch):
+    picture = np.random.default_rng(4).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    asked = [Question("<image>Please segment the red circle and the green triangle.")]
+    whole = golden_model.answer_image(picture, asked)[0].frames[0].masks
     monkeypatch.setattr(segmenter, "RESIZED_PIXELS", 1)
-    assert torch.equal(full_size_masks(logits, 64, 40, 30), whole)
+    parts = golden_model.answer_image(picture, asked)[0].frames[0].masks
+    assert len(parts) > 1 and (parts == whole).all()
 
 
 def test_the_threshold_is_that_of_a_float32_sigmoid():
     """sigmoid(1e-8) is 0.5 in float32, so such a logit counts as background."""
     logits = torch.full((1, 16, 16), 1e-8)
-    assert not full_size_masks(logits, 16, 16, 16).any()
-    assert full_size_masks(logits * 100, 16, 16, 16).all()
+    (masks,) = full_size_masks(logits, 16, 16, 16)
+    assert not masks.any()
+    (masks,) = full_size_masks(logits * 100, 16, 16, 16)
+    assert masks.all()
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4), (1, 1, 1), (3, 5, 7), (2, 8, 16), (1, 0, 3)])
 def test_masks_travel_as_bits_and_arrive_as_they_were(shape):
     masks = torch.rand(shape) > 0.5
-    arrived = bits_to_host(masks)
-    assert arrived.dtype == bool and arrived.shape == shape
-    assert (arrived == masks.numpy()).all()
+    assert pack(masks).tolist() == np.packbits(masks.numpy()).tolist()
+    sent = SentMasks(masks)  # of a processor's nothing is made
+    Arrival(masks.device).wait()
+    assert sent.numpy().shape == shape and (sent.numpy() == masks.numpy()).all()
 
 
 def test_places_are_computed_once_and_give_the_same_bits(golden_model):

@@ -13,6 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.compiler import cache_folder
+from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.preprocess import (
@@ -22,7 +23,6 @@ from sa2va_cli.models.sa2va.preprocess import (
     tile_squares,
 )
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, Segmenter
-from sa2va_cli.models.sa2va.steps import to_device
 from sa2va_cli.models.sa2va.tracker import Tracker
 from sa2va_cli.models.sa2va.video import as_given_masks
 

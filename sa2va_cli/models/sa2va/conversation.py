@@ -1,5 +1,6 @@
 """From a question to token ids: chat templates, picture tokens, region lists, earlier turns."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 
 IMAGE = "<image>"
 IMG_START, IMG_END, IMG_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
+CONTEXT_RUN = re.compile(f"(?:{IMG_CONTEXT})+")
 REGION_START, REGION_END = "<vp>", "</vp>"
 
 CHATML = "<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -88,7 +90,7 @@ def region_cells(mask_prompts: np.ndarray, grid_side: int) -> Tensor:
 
 def encode_prompt(tokenizer: Tokenizer, text: str, num_context_tokens: int) -> list[int]:
     """Token ids of the prompt; its context tokens must be as many as there are embeddings."""
-    ids = tokenizer.encode(text)
+    ids = _encode(tokenizer, text)
     found = ids.count(tokenizer.context_token_id)
     if found != num_context_tokens:
         raise UsageError(
@@ -96,6 +98,15 @@ def encode_prompt(tokenizer: Tokenizer, text: str, num_context_tokens: int) -> l
             f"{num_context_tokens}.",
             hint="earlier turns must spell the same picture, and no text may hold such tokens",
         )
+    return ids
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A picture's thousands of context tokens in a row go through the tokenizer as one."""
+    lengths = iter([len(run[0]) // len(IMG_CONTEXT) for run in CONTEXT_RUN.finditer(text)])
+    ids: list[int] = []
+    for token in tokenizer.encode(CONTEXT_RUN.sub(IMG_CONTEXT, text)):
+        ids += [token] * (next(lengths, 1) if token == tokenizer.context_token_id else 1)
     return ids
 
 

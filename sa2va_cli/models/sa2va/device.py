@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import torch
+from torch import Tensor
 from transformers.utils import is_flash_attn_2_available
 
 from sa2va_cli.errors import UsageError
@@ -51,6 +52,13 @@ def _check_gpu(device: torch.device) -> None:
         ) from error
 
 
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Without waiting for the copy, which needs memory that stays where it is."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 def settle_arithmetic(device: torch.device) -> None:
     """From now on, in this process, float32 is float32 on a GPU, and the same again the same.
 
@@ -85,7 +93,7 @@ def choose_dtype(
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """As fast as it should be, that is. Most others convert it; older GPUs cannot convolve it at all.
+    """As fast as it should be, that is. Others convert it; older GPUs cannot convolve it at all.
 
     By the processor's name and instructions, not by the clock: all workers of a job must agree.
     AVX-512 BF16 halves the time on an AMD EPYC; on an Intel Xeon whose AMX is withheld by a virtual

@@ -9,6 +9,7 @@ from transformers import Sam2HieraDetConfig
 from transformers.models.sam2.modeling_sam2 import (
     Sam2HieraDetModel,
     Sam2MultiScaleAttention,
+    Sam2PatchEmbeddings,
     do_pool,
 )
 
@@ -76,6 +77,14 @@ class WindowAttention(nn.Module):
         return states.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
+class PatchEmbeddings(Sam2PatchEmbeddings):
+    """Patches that lie in memory as all that follows works on them: channels last."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(T, 3, H, W) -> (T, h, w, D)."""
+        return super().forward(pixel_values).contiguous()
+
+
 class Backbone(Sam2HieraDetModel):
     """Hiera; what it adds to its patches for their places follows from weights and size alone."""
 
@@ -83,6 +92,7 @@ class Backbone(Sam2HieraDetModel):
 
     def __init__(self, config: Sam2HieraDetConfig) -> None:
         super().__init__(config)
+        self.patch_embed = PatchEmbeddings(config)
         self.register_buffer("kept_positions", None, persistent=False)
 
     def keep_positions(self, side: int) -> None:

@@ -1,7 +1,8 @@
 """`Sa2VA`: pictures and sentences in, text and masks out. Device and dtype are decided here."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,28 +184,29 @@ class Sa2VA:
         views = self.steps.views(image)
         answers, prompts = self._ask(questions, self.steps.see_image(views))
         if not len(prompts):
-            return [Prediction(answer) for answer in answers]
+            return _without_masks(answers)
         features = self.steps.features(views, video=False)
-        return self._segment(views.size, features, answers, prompts)
+        return self._segment(views.size, features, answers, prompts)()
 
     @torch.inference_mode()
     def answer_images(
         self, asked: Sequence[tuple[ImageLike | Views, Sequence[Question]]]
     ) -> list[list[Prediction]]:
-        """Several images, each with its own questions; both eyes see them in batches."""
+        """Several images, each with its own questions: seen in batches, answered side by side."""
         pictures = [self.steps.views(image) for image, _ in asked]
-        said = [
-            self._ask(questions, seen)
-            for (_, questions), seen in zip(asked, self.steps.see_images(pictures), strict=True)
-        ]
+        seen = self.steps.see_images(pictures)
+        said = self._ask_each(
+            [(questions, one) for (_, questions), one in zip(asked, seen, strict=True)]
+        )
         drawn = [views for views, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)]
         features = self.steps.features_of_each(drawn)
-        return [
+        sent = [
             self._segment(views.size, next(features), answers, prompts)
             if len(prompts)
-            else [Prediction(answer) for answer in answers]
+            else partial(_without_masks, answers)
             for views, (answers, prompts) in zip(pictures, said, strict=True)
         ]
+        return [receive() for receive in sent]
 
     @torch.inference_mode()
     def answer_video(
@@ -236,10 +238,8 @@ class Sa2VA:
             consistent=options.mode == "sa2va-i",
         )
         keys = replace(keys, all_frames=self.steps.ahead(keys.all_frames))
-        masks = (
-            self.steps.frame_masks(index, decoded, size) for index, decoded in stream.run(keys)
-        )
-        return VideoAnswers(answers, masks)
+        sent = (self.steps.send_masks(index, decoded, size) for index, decoded in stream.run(keys))
+        return VideoAnswers(answers, self.steps.received(sent))
 
     def answer_windows(
         self,
@@ -317,30 +317,54 @@ class Sa2VA:
         features: FrameFeatures,
         answers: Sequence[Answer],
         prompts: Tensor,
-    ) -> list[Prediction]:
+    ) -> Callable[[], list[Prediction]]:
+        """What is returned waits for the device."""
         decoded = self.model.segmenter.decode_prompts(features, prompts)
-        frame = self.steps.frame_masks(0, decoded, size)
-        return [
+        receive = self.steps.send_masks(0, decoded, size)
+        return lambda: [
             Prediction(answer, (part,) if answer.seg_probabilities else ())
-            for answer, part in zip(answers, split_objects(frame, answers), strict=True)
+            for answer, part in zip(answers, split_objects(receive(), answers), strict=True)
         ]
 
     def _ask(self, questions: Sequence[Question], seen: SeenPicture) -> tuple[list[Answer], Tensor]:
         """Answers, and (N, 1, C) prompts: one for each [SEG] of all answers, in order."""
-        prompts = [self.steps.questions.encode(question, seen) for question in questions]
-        texts = list(dict.fromkeys(q.presence for q in questions if q.presence))
-        if not texts:
-            generated, presence = self.generator.generate(prompts), {}
-        else:
-            asides = [self.steps.questions.encode(Question(text), seen) for text in texts]
-            yes_or_no = YesOrNo.of(self.tokenizer)
-            generated, logits = self.generator.generate_with_asides(prompts, asides)
-            presence = dict(zip(texts, yes_or_no.probabilities(logits), strict=True))
-        answers = [
-            replace(self.steps.answer(one), presence=presence.get(question.presence))
-            for one, question in zip(generated, questions, strict=True)
+        return self._ask_each([(questions, seen)])[0]
+
+    def _ask_each(
+        self, asked: Sequence[tuple[Sequence[Question], SeenPicture]]
+    ) -> list[tuple[list[Answer], Tensor]]:
+        """The same about several pictures."""
+        encode = self.steps.questions.encode
+        texts = [_presence_texts(questions) for questions, _ in asked]
+        encoded = [
+            (
+                [encode(one, seen) for one in questions],
+                [encode(Question(text), seen) for text in own],
+            )
+            for (questions, seen), own in zip(asked, texts, strict=True)
         ]
-        return answers, self.steps.prompt_embeddings(generated)
+        said = self.generator.generate_each(encoded)
+        answered = []
+        for (questions, _), own, (generated, logits) in zip(asked, texts, said, strict=True):
+            presence = {}
+            if own:
+                sure = YesOrNo.of(self.tokenizer).probabilities(logits)
+                presence = dict(zip(own, sure, strict=True))
+            answers = [
+                replace(self.steps.answer(one), presence=presence.get(question.presence))
+                for one, question in zip(generated, questions, strict=True)
+            ]
+            answered.append((answers, self.steps.prompt_embeddings(generated)))
+        return answered
+
+
+def _presence_texts(questions: Sequence[Question]) -> list[str]:
+    """What is asked about presence, each once."""
+    return list(dict.fromkeys(one.presence for one in questions if one.presence))
+
+
+def _without_masks(answers: Sequence[Answer]) -> list[Prediction]:
+    return [Prediction(answer) for answer in answers]
 
 
 def split_objects(frame: FrameMasks, answers: Sequence[Answer]) -> list[FrameMasks]:

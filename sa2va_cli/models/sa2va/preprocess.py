@@ -5,6 +5,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sa2va_cli.models.sa2va.device import to_device
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # SAM 2's constants come rounded to bfloat16, whatever the model's dtype (reference-behaviour 2.2).
@@ -75,8 +77,7 @@ def tile_squares(tiles: list[Image.Image]) -> Tensor:
 def normalise_tiles(squares: Tensor) -> Tensor:
     """(tiles, 3, side, side) uint8 -> pixel_values, float32."""
     values = squares.to(torch.float32) / 255
-    mean, std = _channels(MEAN, torch.float32), _channels(STD, torch.float32)
-    return (values - mean.to(values.device)) / std.to(values.device)
+    return (values - _channels(MEAN, values)) / _channels(STD, values)
 
 
 def sam_square(image: Image.Image, size: int) -> Tensor:
@@ -92,9 +93,10 @@ def normalise_sam(squares: Tensor, dtype: torch.dtype, *, video: bool) -> Tensor
     """
     working = torch.float32 if video else dtype
     values = squares.to(working) / 255
-    mean, std = _channels(SAM_MEAN, working), _channels(SAM_STD, working)
-    return ((values - mean.to(values.device)) / std.to(values.device)).to(dtype)
+    return ((values - _channels(SAM_MEAN, values)) / _channels(SAM_STD, values)).to(dtype)
 
 
-def _channels(constants: tuple[float, ...], dtype: torch.dtype) -> Tensor:
-    return torch.tensor(constants, dtype=dtype).view(3, 1, 1)
+def _channels(constants: tuple[float, ...], like: Tensor) -> Tensor:
+    """(3, 1, 1), on its way to the device of `like` without a wait for what is done there."""
+    values = torch.tensor(constants, dtype=like.dtype).view(3, 1, 1)
+    return to_device(values, like.device)

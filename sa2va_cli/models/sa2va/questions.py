@@ -15,6 +15,7 @@ from sa2va_cli.models.sa2va.conversation import (
     prompt_text,
     region_cells,
 )
+from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.generation import EncodedPrompt
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.results import Question
@@ -74,8 +75,10 @@ class QuestionEncoder:
         num_context = seen.picture.num_tokens + num_region_tokens
         ids = encode_prompt(self._tokenizer, text, num_context)
         self._check_length(len(ids), num_context)
-        embeddings = self._embed(ids, seen, cells)
-        picture_end = self._end_of_picture(ids, seen.picture)
+        pictured = [i for i, token in enumerate(ids) if token == self._tokenizer.context_token_id]
+        embeddings = self._embed(ids, pictured, seen, cells)
+        num_visual = seen.picture.num_tokens
+        picture_end = pictured[num_visual - 1] + 1 if num_visual else 0
         # Behind the picture, cells of regions look alike as tokens, but are not.
         shareable = len(ids) if cells is None else picture_end
         return EncodedPrompt(ids, embeddings, shareable, picture_end)
@@ -96,26 +99,21 @@ class QuestionEncoder:
             return None
         return region_cells(mask_prompts, self._config.vision.grid_side)
 
-    def _embed(self, ids: list[int], seen: SeenPicture, cells: Tensor | None) -> Tensor:
+    def _embed(
+        self, ids: list[int], pictured: list[int], seen: SeenPicture, cells: Tensor | None
+    ) -> Tensor:
+        """(T, D); `pictured` are the places of visual tokens."""
         device = next(self._embed_tokens.parameters()).device
-        id_tensor = torch.tensor(ids, device=device)
-        embeddings = self._embed_tokens(id_tensor)  # (T, D)
+        embeddings = self._embed_tokens(to_device(torch.tensor(ids), device))
         if seen.tokens is None:
             return embeddings
         visual = [seen.tokens]
         if cells is not None:
             last_tile = seen.tokens[-self._config.vision.tokens_per_tile :]
             visual += [last_tile[region.flatten().to(device)] for region in cells]
-        places = id_tensor == self._tokenizer.context_token_id
+        places = to_device(torch.tensor(pictured), device)
         embeddings[places] = torch.cat(visual).to(embeddings.dtype)
         return embeddings
-
-    def _end_of_picture(self, ids: list[int], picture: Picture) -> int:
-        """Index behind the picture's last token."""
-        if not picture.num_tokens:
-            return 0
-        places = [i for i, token in enumerate(ids) if token == self._tokenizer.context_token_id]
-        return places[picture.num_tokens - 1] + 1
 
 
 def _sizes(cells: Tensor) -> list[int]:

@@ -4,13 +4,36 @@ Networks so small that a pass takes milliseconds spend a third of them on transf
 between caches, masks and attention functions; here there is one of each.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention
 
+from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.key_values import KeyValues
+
+
+@dataclass(frozen=True, slots=True)
+class Sequel:
+    """Tokens that come behind what was read before of one picture."""
+
+    positions: Tensor  # (T,) of each token in its own sequence
+    mask: Tensor | None  # (T, cells + T) True where seen; None: all before, and nothing cached
+    cells: KeyValues  # what was read before
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def adding(self, dtype: torch.dtype) -> "Sequel":
+        """With the mask that attention adds: it would make that of the other in every layer."""
+        if self.mask is None:
+            return self
+        mask = torch.zeros_like(self.mask, dtype=dtype).masked_fill_(~self.mask, -torch.inf)
+        return replace(self, mask=mask)
 
 
 class Reader(nn.Module):
@@ -31,59 +54,66 @@ class Reader(nn.Module):
     def embed(self, ids: tuple[int, ...]) -> Tensor:
         """Ids of words -> (T, D)."""
         table = self.language_model.model.embed_tokens
-        return table(torch.tensor(ids, dtype=torch.long, device=table.weight.device))
+        return table(to_device(torch.tensor(ids, dtype=torch.long), table.weight.device))
 
-    def forward(
-        self, embeddings: Tensor, positions: Tensor, mask: Tensor | None, cells: KeyValues
-    ) -> Tensor:
-        """Final, normed states (T, D) of T tokens; `cells` grow by T when all is done.
+    def forward(self, embeddings: Tensor, *sequels: Sequel) -> Tensor:
+        """Final, normed states (T, D) of T tokens, (T, D) too, which the sequels share in order.
 
-        Args:
-            embeddings: (T, D).
-            positions: (T,) of each token in its own sequence.
-            mask: (T, cells + T) bool, True where seen; None: all before, and nothing cached.
-            cells: what was read before.
+        Sequels of several pictures go through the weights together, and see nothing of each other.
+        The cells of each grow when all is done.
         """
-        cells.make_room(len(embeddings))
-        cosines, sines = self.language_model.model.rotary_emb(embeddings, positions[None])
-        half = sines.shape[-1] // 2
-        sines[..., :half].neg_()
-        turns = cosines[0, :, None], sines[0, :, None]  # (T, 1, head_dim) each
-        states = self.through_layers(embeddings, turns, mask, cells.store, cells.length)
-        cells.length += len(embeddings)  # in the end: a pass that is broken off leaves no trace
-        return states
-
-    def through_layers(
-        self,
-        states: Tensor,
-        turns: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        store: Tensor,
-        start: int,
-    ) -> Tensor:
-        """All that is the same for any length, and can be compiled."""
+        for sequel in sequels:
+            sequel.cells.make_room(len(sequel))
+        sequels = tuple(sequel.adding(embeddings.dtype) for sequel in sequels)
+        turns = self._turns(embeddings, sequels)
         model = self.language_model.model
-        for layer, cells in zip(model.layers, store, strict=True):
+        states = embeddings
+        for index, layer in enumerate(model.layers):
             normed = layer.input_layernorm(states)
-            states = states + attend(layer.self_attn, normed, turns, mask, cells, start)
+            states = states + attend(layer.self_attn, normed, turns, sequels, index)
             states = states + layer.mlp(layer.post_attention_layernorm(states))
+        for sequel in sequels:  # in the end: a pass that is broken off leaves no trace
+            sequel.cells.length += len(sequel)
         return model.norm(states)
 
+    def _turns(self, embeddings: Tensor, sequels: Sequence[Sequel]) -> tuple[Tensor, Tensor]:
+        """(T, 1, head_dim) each. For each sequel by itself: "dynamic" positions depend on how far
+        it goes."""
+        rotary = self.language_model.model.rotary_emb
+        pairs = [rotary(embeddings, sequel.positions[None]) for sequel in sequels]
+        cosines, sines = (torch.cat(part, dim=1)[0, :, None] for part in zip(*pairs, strict=True))
+        half = sines.shape[-1] // 2
+        sines[..., :half].neg_()
+        return cosines, sines
 
-def attend(  # noqa: PLR0913  what attention is about
+
+def attend(
     network: Qwen2Attention,
     states: Tensor,
     turns: tuple[Tensor, Tensor],
-    mask: Tensor | None,
-    cells: Tensor,
-    start: int,
+    sequels: Sequence[Sequel],
+    layer: int,
 ) -> Tensor:
-    """(T, D) -> (T, D); the new keys and values go into `cells` (2, heads, capacity, head_dim)."""
-    stop = start + len(states)
+    """(T, D) -> (T, D); new keys and values go into the cells of this layer."""
     by_head = (len(states), -1, network.head_dim)
     queries = turn(network.q_proj(states).view(by_head), turns)  # (T, H, d)
     keys = turn(network.k_proj(states).view(by_head), turns)  # (T, H', d)
     values = network.v_proj(states).view(by_head)
+    if len(sequels) == 1:
+        seen = look_back(queries, keys, values, sequels[0], layer)
+    else:
+        lengths = [len(sequel) for sequel in sequels]
+        parts = zip(
+            queries.split(lengths), keys.split(lengths), values.split(lengths), sequels, strict=True
+        )
+        seen = torch.cat([look_back(*part, layer) for part in parts])
+    return network.o_proj(seen)
+
+
+def look_back(queries: Tensor, keys: Tensor, values: Tensor, sequel: Sequel, layer: int) -> Tensor:
+    """One sequel's tokens (T, H, d) and (T, H', d) at what it may see -> (T, D)."""
+    cells, start, mask = sequel.cells.store[layer], sequel.cells.length, sequel.mask
+    stop = start + len(queries)
     cells[0, :, start:stop] = keys.transpose(0, 1)
     cells[1, :, start:stop] = values.transpose(0, 1)
     # Several heads of queries look at one of keys: as a group, so that nothing is copied.
@@ -92,7 +122,7 @@ def attend(  # noqa: PLR0913  what attention is about
     output = F.scaled_dot_product_attention(
         groups, seen[0], seen[1], attn_mask=mask, is_causal=mask is None
     )
-    return network.o_proj(output.permute(2, 0, 1, 3).flatten(1))
+    return output.permute(2, 0, 1, 3).flatten(1)
 
 
 def turn(states: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,5 +1,6 @@
 """SAM 2's image part, prompted by language: features and prompt embeddings in, masks out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -214,16 +215,17 @@ def mask_decoder_config(config: SegmenterConfig, attention: str) -> Sam2MaskDeco
     )
 
 
-def full_size_masks(mask_logits: Tensor, image_size: int, height: int, width: int) -> Tensor:
-    """(N, side, side) logits -> (N, H, W) bool: two bilinear steps, as the reference takes them.
+def full_size_masks(
+    mask_logits: Tensor, image_size: int, height: int, width: int
+) -> Iterator[Tensor]:
+    """(N, side, side) logits -> (n, H, W) bool: two bilinear steps, as the reference takes them.
 
     The threshold is sigmoid(x) > 0.5 in float32, which is not exactly x > 0. A few objects at a
     time: many objects in a large photo would take gigabytes before they are bits.
     """
     at_once = max(1, RESIZED_PIXELS // (height * width))
-    return torch.cat(
-        [_full_size(part, image_size, height, width) for part in mask_logits.split(at_once)]
-    )
+    for part in mask_logits.split(at_once):
+        yield _full_size(part, image_size, height, width)
 
 
 def _full_size(mask_logits: Tensor, image_size: int, height: int, width: int) -> Tensor:

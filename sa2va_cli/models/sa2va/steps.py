@@ -1,17 +1,19 @@
 """The steps from pixels to masks, each by itself: what the engines and conversations share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from sa2va_cli.models.sa2va.arriving import Arrival, SentMasks, send
 from sa2va_cli.models.sa2va.checkpoint import with_attention
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
+from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.generation import GeneratedAnswer
 from sa2va_cli.models.sa2va.greedy import Greedy, Ids
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
@@ -126,18 +128,43 @@ class Steps:
 
         Raises CheckpointError where their scores are no numbers.
         """
+        return self.send_masks(frame_idx, decoded, size)()
+
+    def send_masks(
+        self, frame_idx: int, decoded: DecodedMasks, size: tuple[int, int]
+    ) -> Callable[[], FrameMasks]:
+        """The same, without waiting for the device: what is returned waits."""
         width, height = size
-        masks = full_size_masks(
+        parts = full_size_masks(
             decoded.mask_logits, self.config.segmenter.image_size, height, width
         )
-        frame = FrameMasks(
-            frame_idx=frame_idx,
-            masks=bits_to_host(masks) if masks.is_cuda else masks.numpy(),
-            scores=decoded.scores.cpu().numpy(),
-            object_scores=decoded.object_logits.sigmoid().cpu().numpy(),
-        )
-        check_numbers(chain(frame.scores.tolist(), frame.object_scores.tolist()), "masks")
-        return frame
+        masks = [SentMasks(part) for part in parts]
+        scores, object_scores = send(decoded.scores), send(decoded.object_logits.sigmoid())
+        arrival = Arrival(self.device)
+
+        def receive() -> FrameMasks:
+            arrival.wait()
+            bits = [part.numpy() for part in masks]
+            frame = FrameMasks(
+                frame_idx=frame_idx,
+                masks=bits[0] if len(bits) == 1 else np.concatenate(bits),
+                scores=scores.numpy(),
+                object_scores=object_scores.numpy(),
+            )
+            check_numbers(chain(frame.scores.tolist(), frame.object_scores.tolist()), "masks")
+            return frame
+
+        return receive
+
+    def received(self, sent: Iterable[Callable[[], FrameMasks]]) -> Iterator[FrameMasks]:
+        """Each frame's masks; those of a GPU when it has the next frame to work on."""
+        waiting: deque[Callable[[], FrameMasks]] = deque()
+        for receive in sent:
+            waiting.append(receive)
+            if self.device.type == "cpu" or len(waiting) > 1:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
 
     def _of_each(self, make: Callable[[Views], Tensor], pictures: Sequence[Views]) -> list[Tensor]:
         """What is made of each picture, in order; a GPU that waits for it has all cores at work."""
@@ -161,21 +188,3 @@ class Steps:
 def _of_a_frame(placed: Placed) -> Placed:
     placed[1].of_a_frame()
     return placed
-
-
-def bits_to_host(masks: Tensor) -> np.ndarray:
-    """Bool of any shape, the same in host memory; eight pixels travel as one byte."""
-    pixels = masks.flatten().to(torch.uint8)
-    missing = -len(pixels) % 8
-    eights = F.pad(pixels, (0, missing)).view(-1, 8)
-    places = torch.arange(7, -1, -1, dtype=torch.uint8, device=masks.device)
-    packed = (eights << places).sum(dim=1, dtype=torch.uint8).cpu().numpy()
-    bits = np.unpackbits(packed, count=len(pixels))
-    return bits.view(bool).reshape(tuple(masks.shape))
-
-
-def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Without waiting for the copy, which needs memory that stays where it is."""
-    if device.type == "cuda":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device)
