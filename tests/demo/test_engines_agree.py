@@ -12,6 +12,9 @@ from sa2va_cli.models.sa2va.plain import PlainEngine
 
 FIRST = HELD_OUT_SEED + 3 * 10**6
 COUNTS = (1, 3, 8)
+# Logits of the two engines differ by up to 5e-5, sums being taken in another order, and now and then
+# one is 6e-6 from the threshold (scene 218): of a mask of 445 pixels one more is 0.9978.
+ROUNDED = 1  # pixel
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,8 @@ def assert_same(predictions, expected):
         for frame, wanted in zip(fast.frames, plain.frames, strict=True):
             assert len(frame.masks) == len(wanted.masks)
             for mask, other in zip(frame.masks, wanted.masks, strict=True):
-                assert mask_iou(mask, other) >= 0.999
+                differ = (mask != other).sum()
+                assert mask_iou(mask, other) >= 0.999 or differ <= ROUNDED
 
 
 def check(model, seeds, batch_size):
