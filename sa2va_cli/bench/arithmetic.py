@@ -36,13 +36,21 @@ class Arithmetic:
         size = self._config.vision.projector_input_size
         return self._count(lambda: self._model.projector(_empty(1, size)))
 
-    def language(self, tokens: int, cached: int) -> float:
-        """The language model without its head; each token sees all before it."""
+    def language(self, tokens: int, cached: int, silent: bool = False) -> float:
+        """The language model without its head; each token sees all before it.
+
+        `silent`: of the last layer only keys and values are wanted.
+        """
         config = self._config.language
         layers = self._model.language_model.model.layers
         pairs = tokens * cached + tokens * (tokens + 1) / 2
-        attention = 4 * pairs * config.hidden_size * config.num_layers
-        return 2 * tokens * _num_weights(layers) + attention
+        attention = 4 * pairs * config.hidden_size * (config.num_layers - silent)
+        weights = _num_weights(layers)
+        if silent:
+            last = layers[-1]
+            weights -= _num_weights(last)
+            weights += _num_weights(last.self_attn.k_proj) + _num_weights(last.self_attn.v_proj)
+        return 2 * tokens * weights + attention
 
     def head(self, tokens: int) -> float:
         return 2.0 * tokens * _num_weights(self._model.language_model.lm_head)

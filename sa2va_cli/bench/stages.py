@@ -106,7 +106,7 @@ class StageClock:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
             name, size = stage, float(weights)
             if stage == LANGUAGE:
-                cached = sum(before for _, before in _readings(args, kwargs))
+                cached = sum(before for _, before, _ in _readings(args, kwargs))
                 size = self._language_bytes + cached * self._cell_bytes
                 name = f"{LANGUAGE}: answers" if cached else f"{LANGUAGE}: picture"
             begun.append((self._now(), flops(args, kwargs), size, name))
@@ -126,7 +126,7 @@ class StageClock:
 
     def _language_flops(self, args: Any, kwargs: Any) -> Count:
         readings, count = _readings(args, kwargs), self._arithmetic.language
-        return lambda: sum(count(tokens, cached) for tokens, cached in readings)
+        return lambda: sum(count(*reading) for reading in readings)
 
     def _mask_flops(self, args: Any, kwargs: Any) -> Count:
         pictures, objects = kwargs["sparse_prompt_embeddings"].shape[:2]
@@ -158,11 +158,12 @@ def _rows(states: torch.Tensor) -> int:
     return states.numel() // states.shape[-1]
 
 
-def _readings(args: Any, kwargs: Any) -> list[tuple[int, int]]:
-    """Tokens that a pass of the language model reads, and tokens that were read before: of each
-    picture."""
+def _readings(args: Any, kwargs: Any) -> list[tuple[int, int, bool]]:
+    """Tokens that a pass of the language model reads, tokens that were read before, and whether
+    nothing is predicted: of each picture."""
     if args:  # of our Reader
         _, *sequels = args
-        return [(len(sequel), sequel.cells.length) for sequel in sequels]
+        silent = all(sequel.silent for sequel in sequels)
+        return [(len(sequel), sequel.cells.length, silent) for sequel in sequels]
     cache = kwargs.get("past_key_values")  # of transformers' module
-    return [(kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0)]
+    return [(kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0, False)]

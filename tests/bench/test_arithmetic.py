@@ -34,6 +34,9 @@ def test_a_prefill_costs_two_operations_a_weight_and_token_and_the_attention(cou
     assert count.head(3) == 2 * 3 * config.language.vocab_size * width
     together = count.language(100, 0) + count.language(20, 100)
     assert together == pytest.approx(count.language(120, 0))
+    last_but_keys_and_values = 2 * width**2 + 3 * width * mlp
+    spared = count.language(1, 0) - count.language(1, 0, silent=True)
+    assert spared == pytest.approx(2 * last_but_keys_and_values, rel=0.001)
 
 
 def test_objects_and_memory_cells_add_up(count, config):

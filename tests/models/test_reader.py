@@ -105,6 +105,21 @@ def test_sequels_of_several_pictures_see_nothing_of_each_other(scaling):
 
 
 @torch.inference_mode()
+def test_of_what_is_read_silently_only_keys_and_values_are_kept():
+    model = language_model()
+    reader, embeddings, positions = Reader(model), torch.randn(9, WIDTH), torch.arange(9)
+    aloud, silent = reader.new_cells(), reader.new_cells()
+    assert reader(embeddings, Sequel(positions, None, aloud)).shape == (9, WIDTH)
+    asked = []
+    hook = model.model.layers[-1].mlp.register_forward_hook(lambda *_: asked.append(1))
+    states = reader(embeddings, Sequel(positions, None, silent, silent=True))
+    hook.remove()
+    assert states.shape == (0, WIDTH) and not asked
+    assert silent.length == aloud.length == 9
+    assert torch.equal(silent.store[..., :9, :], aloud.store[..., :9, :])
+
+
+@torch.inference_mode()
 def test_what_was_read_stays_while_memory_grows_and_can_be_cut():
     model = language_model()
     reader, cells = Reader(model), None

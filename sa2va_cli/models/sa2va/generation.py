@@ -105,7 +105,7 @@ class Generator:
         if shared:
             beginning = prompts[0].embeddings[:shared]
             places = torch.arange(shared, device=beginning.device)
-            self._reader(beginning, Sequel(places, None, read))
+            self._reader(beginning, Sequel(places, None, read, silent=True))
         answers = [
             _Answer(row, prompt, self.drafts.propose(prompt.question))
             for row, prompt in enumerate(prompts)

@@ -24,6 +24,7 @@ class Sequel:
     positions: Tensor  # (T,) of each token in its own sequence
     mask: Tensor | None  # (T, cells + T) True where seen; None: all before, and nothing cached
     cells: KeyValues  # what was read before
+    silent: bool = False  # nobody wants its states, only what comes later looks back at it
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -60,7 +61,8 @@ class Reader(nn.Module):
         """Final, normed states (T, D) of T tokens, (T, D) too, which the sequels share in order.
 
         Sequels of several pictures go through the weights together, and see nothing of each other.
-        The cells of each grow when all is done.
+        The cells of each grow when all is done. If all are silent, there are no states (0, D), and
+        the last layer is left when it has keys and values.
         """
         for sequel in sequels:
             sequel.cells.make_room(len(sequel))
@@ -68,8 +70,13 @@ class Reader(nn.Module):
         turns = self._turns(embeddings, sequels)
         model = self.language_model.model
         states = embeddings
+        silent = all(sequel.silent for sequel in sequels)
         for index, layer in enumerate(model.layers):
             normed = layer.input_layernorm(states)
+            if silent and index == len(model.layers) - 1:
+                remember(layer.self_attn, normed, turns, sequels, index)
+                states = states[:0]
+                break
             states = states + attend(layer.self_attn, normed, turns, sequels, index)
             states = states + layer.mlp(layer.post_attention_layernorm(states))
         for sequel in sequels:  # in the end: a pass that is broken off leaves no trace
@@ -95,29 +102,41 @@ def attend(
     layer: int,
 ) -> Tensor:
     """(T, D) -> (T, D); new keys and values go into the cells of this layer."""
-    by_head = (len(states), -1, network.head_dim)
-    queries = turn(network.q_proj(states).view(by_head), turns)  # (T, H, d)
-    keys = turn(network.k_proj(states).view(by_head), turns)  # (T, H', d)
-    values = network.v_proj(states).view(by_head)
+    remember(network, states, turns, sequels, layer)
+    queries = turn(network.q_proj(states).unflatten(1, (-1, network.head_dim)), turns)  # (T, H, d)
     if len(sequels) == 1:
-        seen = look_back(queries, keys, values, sequels[0], layer)
+        seen = look_back(queries, sequels[0], layer)
     else:
-        lengths = [len(sequel) for sequel in sequels]
-        parts = zip(
-            queries.split(lengths), keys.split(lengths), values.split(lengths), sequels, strict=True
-        )
-        seen = torch.cat([look_back(*part, layer) for part in parts])
+        parts = queries.split([len(sequel) for sequel in sequels])
+        seen = torch.cat([look_back(*part, layer) for part in zip(parts, sequels, strict=True)])
     return network.o_proj(seen)
 
 
-def look_back(queries: Tensor, keys: Tensor, values: Tensor, sequel: Sequel, layer: int) -> Tensor:
-    """One sequel's tokens (T, H, d) and (T, H', d) at what it may see -> (T, D)."""
-    cells, start, mask = sequel.cells.store[layer], sequel.cells.length, sequel.mask
-    stop = start + len(queries)
-    cells[0, :, start:stop] = keys.transpose(0, 1)
-    cells[1, :, start:stop] = values.transpose(0, 1)
+def remember(
+    network: Qwen2Attention,
+    states: Tensor,
+    turns: tuple[Tensor, Tensor],
+    sequels: Sequence[Sequel],
+    layer: int,
+) -> None:
+    """Keys and values of (T, D) go behind those of each sequel."""
+    keys = turn(network.k_proj(states).unflatten(1, (-1, network.head_dim)), turns)  # (T, H', d)
+    values = network.v_proj(states).unflatten(1, (-1, network.head_dim))
+    first = 0
+    for sequel in sequels:
+        own = slice(first, first + len(sequel))
+        cells, start = sequel.cells.store[layer], sequel.cells.length
+        cells[0, :, start : start + len(sequel)] = keys[own].transpose(0, 1)
+        cells[1, :, start : start + len(sequel)] = values[own].transpose(0, 1)
+        first = own.stop
+
+
+def look_back(queries: Tensor, sequel: Sequel, layer: int) -> Tensor:
+    """One sequel's queries (T, H, d) at what it may see, itself included -> (T, D)."""
+    cells, mask = sequel.cells.store[layer], sequel.mask
+    stop = sequel.cells.length + len(queries)
     # Several heads of queries look at one of keys: as a group, so that nothing is copied.
-    groups = queries.unflatten(1, (keys.shape[1], -1)).permute(1, 2, 0, 3)  # (H', H / H', T, d)
+    groups = queries.unflatten(1, (cells.shape[1], -1)).permute(1, 2, 0, 3)  # (H', H / H', T, d)
     seen = cells[:, :, None, :stop].expand(-1, -1, groups.shape[1], -1, -1)
     output = F.scaled_dot_product_attention(
         groups, seen[0], seen[1], attn_mask=mask, is_causal=mask is None
