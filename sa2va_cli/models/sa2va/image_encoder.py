@@ -1,6 +1,7 @@
 """SAM 2's eye: the Hiera backbone and its feature pyramid, run once a frame for all objects."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +78,17 @@ class WindowAttention(nn.Module):
         return states.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
-class PatchEmbeddings(Sam2PatchEmbeddings):
+class PatchEmbeddings(nn.Module):
     """Patches that lie in memory as all that follows works on them: channels last."""
+
+    def __init__(self, like: Sam2PatchEmbeddings) -> None:
+        super().__init__()
+        self.projection = like.projection
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(T, 3, H, W) -> (T, h, w, D)."""
-        return super().forward(pixel_values).contiguous()
+        patches = self.projection(pixel_values.to(self.projection.weight.dtype))
+        return patches.permute(0, 2, 3, 1).contiguous()
 
 
 class Backbone(Sam2HieraDetModel):
@@ -92,7 +98,8 @@ class Backbone(Sam2HieraDetModel):
 
     def __init__(self, config: Sam2HieraDetConfig) -> None:
         super().__init__(config)
-        self.patch_embed = PatchEmbeddings(config)
+        own = cast(Sam2PatchEmbeddings, self.get_input_embeddings())
+        self.patch_embed = PatchEmbeddings(own)
         self.register_buffer("kept_positions", None, persistent=False)
 
     def keep_positions(self, side: int) -> None:
