@@ -9,7 +9,7 @@ import pytest
 
 import sa2va_cli
 
-BASE = {"errors", "masks", "results", "config", "prefetch", "glibc", "cores"}
+BASE = {"errors", "masks", "results", "config", "prefetch", "glibc", "resources"}
 MAY_IMPORT = {
     "errors": set(),
     "masks": set(),
@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "config": {"errors"},
     "prefetch": set(),
     "glibc": set(),
-    "cores": set(),
+    "resources": set(),
     "media": BASE,
     "tasks": BASE,
     "models": BASE,

@@ -36,17 +36,17 @@ class Arithmetic:
         size = self._config.vision.projector_input_size
         return self._count(lambda: self._model.projector(_empty(1, size)))
 
-    def language(self, tokens: int, cached: int, silent: bool = False) -> float:
+    def language(self, tokens: int, cached: int, cache_only: bool = False) -> float:
         """The language model without its head; each token sees all before it.
 
-        `silent`: of the last layer only keys and values are wanted.
+        `cache_only`: of the last layer only keys and values are wanted.
         """
         config = self._config.language
         layers = self._model.language_model.model.layers
         pairs = tokens * cached + tokens * (tokens + 1) / 2
-        attention = 4 * pairs * config.hidden_size * (config.num_layers - silent)
+        attention = 4 * pairs * config.hidden_size * (config.num_layers - cache_only)
         weights = _num_weights(layers)
-        if silent:
+        if cache_only:
             last = layers[-1]
             weights -= _num_weights(last)
             weights += _num_weights(last.self_attn.k_proj) + _num_weights(last.self_attn.v_proj)

@@ -160,10 +160,10 @@ def _rows(states: torch.Tensor) -> int:
 
 def _readings(args: Any, kwargs: Any) -> list[tuple[int, int, bool]]:
     """Tokens that a pass of the language model reads, tokens that were read before, and whether
-    nothing is predicted: of each picture."""
+    only keys and values are wanted: of each picture."""
     if args:  # of our Reader
-        _, *sequels = args
-        silent = all(sequel.silent for sequel in sequels)
-        return [(len(sequel), sequel.cells.length, silent) for sequel in sequels]
+        _, *chunks = args
+        cache_only = all(chunk.cache_only for chunk in chunks)
+        return [(len(chunk), chunk.cells.length, cache_only) for chunk in chunks]
     cache = kwargs.get("past_key_values")  # of transformers' module
     return [(kwargs["inputs_embeds"].shape[1], cache.get_seq_length() if cache else 0, False)]

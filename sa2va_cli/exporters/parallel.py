@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from sa2va_cli.cores import available_memory, usable_cores
+from sa2va_cli.resources import available_memory, usable_cores
 
 FEW_THREADS, MOST_THREADS = 8, 32
 PICTURE_BYTES = 2**30  # a picture of the largest size with all its masks: each thread may hold one

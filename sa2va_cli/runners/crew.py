@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sa2va_cli.cores import usable_cores
 from sa2va_cli.jobs.annotator import Loader
 from sa2va_cli.jobs.opened import Asking
 from sa2va_cli.jobs.watch import WorkerState
 from sa2va_cli.jobs.worker import WorkerSpec
+from sa2va_cli.resources import usable_cores
 from sa2va_cli.runners.handle import EVENTS_WAITING, Events, Handle, StartWorker
 from sa2va_cli.runners.slot import Slot
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sa2va_cli.cores import usable_cores
 from sa2va_cli.errors import UsageError
+from sa2va_cli.resources import usable_cores
 
 # NVIDIA's driver, Windows' driver for Linux, AMD's: without one of them there is no device.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia")

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from sa2va_cli import cores
-from sa2va_cli.cores import available_memory
+from sa2va_cli import resources
 from sa2va_cli.exporters import parallel
 from sa2va_cli.exporters.parallel import (
     FEW_THREADS,
@@ -13,6 +12,7 @@ from sa2va_cli.exporters.parallel import (
     map_in_threads,
     threads_that_fit,
 )
+from sa2va_cli.resources import available_memory
 
 
 def threads_used(workers: int) -> int:
@@ -73,8 +73,8 @@ def test_memory_is_what_the_machine_has_and_a_container_may_use(files, left, tmp
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
-    monkeypatch.setattr(cores, "MEMORY_INFO", info)
-    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    monkeypatch.setattr(resources, "MEMORY_INFO", info)
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
     assert available_memory() == left
     info.write_text("nothing known")
     assert available_memory() == 0

@@ -8,7 +8,7 @@ from PIL import Image
 from sa2va_cli import Sa2VA
 from sa2va_cli.models.sa2va import greedy
 from sa2va_cli.models.sa2va.conversation import encode_prompt
-from sa2va_cli.models.sa2va.generation import EncodedPrompt, shared_length
+from sa2va_cli.models.sa2va.prompt_group import EncodedPrompt, shared_length
 from sa2va_cli.models.sa2va.stopping import StopRule
 from sa2va_cli.results import Question
 
@@ -159,9 +159,9 @@ def test_answers_about_several_images_are_written_in_the_same_passes(golden_mode
         model, counts = Sa2VA(golden_model.model, golden_model.tokenizer), []
         forward = model.model.reader.forward
 
-        def counting(embeddings, *sequels):
-            counts.append(len(sequels))
-            return forward(embeddings, *sequels)
+        def counting(embeddings, *chunks):
+            counts.append(len(chunks))
+            return forward(embeddings, *chunks)
 
         with monkeypatch.context() as patch:
             patch.setattr(model.model.reader, "forward", counting)

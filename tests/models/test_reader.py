@@ -7,7 +7,7 @@ from transformers import DynamicCache
 from sa2va_cli.models.sa2va.config import LanguageConfig
 from sa2va_cli.models.sa2va.key_values import GROWTH
 from sa2va_cli.models.sa2va.language import build_language_model
-from sa2va_cli.models.sa2va.reader import Reader, Sequel
+from sa2va_cli.models.sa2va.reader import Chunk, Reader
 
 WIDTH = 48
 TRAINED = 32  # positions
@@ -70,7 +70,7 @@ def test_every_pass_gives_the_states_of_transformers(heads, groups, scaling, dty
         if seed is not None:
             mask = torch.rand(len(positions), cells.length + len(positions)) > 0.3
             mask[:, 0] = True
-        states = reader(embeddings, Sequel(positions, mask, cells))
+        states = reader(embeddings, Chunk(positions, mask, cells))
         expected = theirs(model, embeddings, positions, mask, cache)
         tolerance = 1e-5 if dtype == torch.float32 else 0.05
         torch.testing.assert_close(states, expected, atol=tolerance, rtol=tolerance)
@@ -79,25 +79,25 @@ def test_every_pass_gives_the_states_of_transformers(heads, groups, scaling, dty
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 @torch.inference_mode()
-def test_sequels_of_several_pictures_see_nothing_of_each_other(scaling):
+def test_chunks_of_several_pictures_see_nothing_of_each_other(scaling):
     model = language_model(scaling=SCALINGS[scaling])
     reader = Reader(model)
     texts = [torch.randn(length, WIDTH) for length in (5, 2 * TRAINED, 9)]
     apart, together = ([reader.new_cells() for _ in texts] for _ in range(2))
     for text, *both in zip(texts, apart, together, strict=True):
         for cells in both:
-            reader(text, Sequel(torch.arange(len(text)), None, cells))
+            reader(text, Chunk(torch.arange(len(text)), None, cells))
 
-    def sequel(cells, count):
+    def chunk(cells, count):
         positions = torch.arange(cells.length, cells.length + count)
-        return Sequel(positions, positions[:, None] >= torch.arange(cells.length + count), cells)
+        return Chunk(positions, positions[:, None] >= torch.arange(cells.length + count), cells)
 
     for counts in ((1, 1, 1), (3, 1, 2)):
         new = [torch.randn(count, WIDTH) for count in counts]
         alone = [
-            reader(some, sequel(cells, len(some))) for some, cells in zip(new, apart, strict=True)
+            reader(some, chunk(cells, len(some))) for some, cells in zip(new, apart, strict=True)
         ]
-        joint = [sequel(cells, len(some)) for some, cells in zip(new, together, strict=True)]
+        joint = [chunk(cells, len(some)) for some, cells in zip(new, together, strict=True)]
         states = reader(torch.cat(new), *joint)
         torch.testing.assert_close(states, torch.cat(alone), atol=1e-5, rtol=0)
         for one, other in zip(apart, together, strict=True):
@@ -105,18 +105,18 @@ def test_sequels_of_several_pictures_see_nothing_of_each_other(scaling):
 
 
 @torch.inference_mode()
-def test_of_what_is_read_silently_only_keys_and_values_are_kept():
+def test_of_what_is_read_for_the_cache_only_keys_and_values_are_kept():
     model = language_model()
     reader, embeddings, positions = Reader(model), torch.randn(9, WIDTH), torch.arange(9)
-    aloud, silent = reader.new_cells(), reader.new_cells()
-    assert reader(embeddings, Sequel(positions, None, aloud)).shape == (9, WIDTH)
+    whole, cached = reader.new_cells(), reader.new_cells()
+    assert reader(embeddings, Chunk(positions, None, whole)).shape == (9, WIDTH)
     asked = []
     hook = model.model.layers[-1].mlp.register_forward_hook(lambda *_: asked.append(1))
-    states = reader(embeddings, Sequel(positions, None, silent, silent=True))
+    states = reader(embeddings, Chunk(positions, None, cached, cache_only=True))
     hook.remove()
     assert states.shape == (0, WIDTH) and not asked
-    assert silent.length == aloud.length == 9
-    assert torch.equal(silent.store[..., :9, :], aloud.store[..., :9, :])
+    assert cached.length == whole.length == 9
+    assert torch.equal(cached.store[..., :9, :], whole.store[..., :9, :])
 
 
 @torch.inference_mode()
@@ -124,7 +124,7 @@ def test_what_was_read_stays_while_memory_grows_and_can_be_cut():
     model = language_model()
     reader, cells = Reader(model), None
     embeddings = torch.randn(3 * GROWTH, WIDTH)
-    whole = reader(embeddings, Sequel(torch.arange(len(embeddings)), None, reader.new_cells()))
+    whole = reader(embeddings, Chunk(torch.arange(len(embeddings)), None, reader.new_cells()))
     cells = reader.new_cells()
     for start in (0, 1, GROWTH, 2 * GROWTH, len(embeddings)):
         new = embeddings[cells.length : start]
@@ -132,14 +132,14 @@ def test_what_was_read_stays_while_memory_grows_and_can_be_cut():
             continue
         positions = torch.arange(cells.length, start)
         mask = positions[:, None] >= torch.arange(start)
-        states = reader(new, Sequel(positions, mask, cells))
+        states = reader(new, Chunk(positions, mask, cells))
         torch.testing.assert_close(
             states, whole[cells.length - len(new) : start], atol=1e-5, rtol=0
         )
     cells.cut(7)
     assert cells.length == 7
     mask = torch.ones(1, 8, dtype=torch.bool)
-    again = reader(embeddings[7:8], Sequel(torch.tensor([7]), mask, cells))
+    again = reader(embeddings[7:8], Chunk(torch.tensor([7]), mask, cells))
     torch.testing.assert_close(again, whole[7:8], atol=1e-5, rtol=0)
 
 
@@ -149,16 +149,16 @@ def test_a_pass_that_is_broken_off_leaves_no_trace(monkeypatch):
     reader = Reader(model)
     cells = reader.new_cells()
     embeddings, positions = torch.randn(5, WIDTH), torch.arange(5)
-    expected = reader(embeddings, Sequel(positions, None, reader.new_cells()))
+    expected = reader(embeddings, Chunk(positions, None, reader.new_cells()))
 
     def stop(*args):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(model.model.layers[1].mlp, "forward", stop)
-        reader(embeddings, Sequel(positions, None, cells))
+        reader(embeddings, Chunk(positions, None, cells))
     assert cells.length == 0
-    assert torch.equal(reader(embeddings, Sequel(positions, None, cells)), expected)
+    assert torch.equal(reader(embeddings, Chunk(positions, None, cells)), expected)
 
 
 def test_the_reader_has_no_weights_of_its_own(golden_model):

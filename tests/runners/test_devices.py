@@ -3,8 +3,8 @@ import multiprocessing
 import pytest
 import torch.multiprocessing
 
-from sa2va_cli.cores import usable_cores
 from sa2va_cli.errors import UsageError
+from sa2va_cli.resources import usable_cores
 from sa2va_cli.runners.crew import CrewPlan, worker_names
 from sa2va_cli.runners.devices import (
     CPU_WORKERS,

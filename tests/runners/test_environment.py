@@ -19,18 +19,23 @@ class TellTale:
         return "telling", self
 
     def __call__(self, device):
-        seen = [os.environ.get(name, "unset") for name in (*sorted(KEEP_MEMORY), "OMP_NUM_THREADS")]
+        names = (*sorted(KEEP_MEMORY), "OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
+        seen = [os.environ.get(name, "unset") for name in names]
         raise CheckpointError(f"It says {' '.join(seen)}.", hint="nothing")
 
 
 @pytest.mark.parametrize(
     ("set_by_user", "seen"),
-    [({}, "0 -1 1"), ({"MALLOC_TRIM_THRESHOLD_": "99"}, "unset 99 1")],
+    [
+        ({}, "0 -1 1 [1-9]"),
+        ({"MALLOC_TRIM_THRESHOLD_": "99"}, "unset 99 1 [1-9]"),
+        ({"TORCHINDUCTOR_COMPILE_THREADS": "77"}, "0 -1 1 77"),
+    ],
 )
 def test_workers_on_a_processor_keep_their_memory_unless_the_user_decides(
     tmp_path, monkeypatch, set_by_user, seen
 ):
-    for name in KEEP_MEMORY:
+    for name in (*KEEP_MEMORY, "TORCHINDUCTOR_COMPILE_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {**set_by_user, "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)

@@ -104,9 +104,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
         return False
     capabilities = torch.cpu.get_capabilities()
-    of_amd = capabilities.get("cpu_name", "").startswith("AMD")
-    wide = capabilities.get("avx512_bf16", False)
-    return bool(capabilities.get("amx_bf16", False) or (of_amd and wide))
+    if capabilities.get("cpu_name", "").startswith("AMD"):
+        return bool(capabilities.get("avx512_bf16", False))
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def choose_attention(attention: str, device: torch.device, dtype: torch.dtype) -> str:

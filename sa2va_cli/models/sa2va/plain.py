@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from sa2va_cli.errors import UsageError
-from sa2va_cli.models.sa2va.generation import MAX_NEW_TOKENS, EncodedPrompt, GeneratedAnswer
 from sa2va_cli.models.sa2va.pictures import ImageLike, as_rgb
+from sa2va_cli.models.sa2va.prompt_group import MAX_NEW_TOKENS, EncodedPrompt, GeneratedAnswer
 from sa2va_cli.models.sa2va.questions import SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tracker import Tracker

@@ -16,7 +16,7 @@ from sa2va_cli.models.sa2va.conversation import (
     region_cells,
 )
 from sa2va_cli.models.sa2va.device import to_device
-from sa2va_cli.models.sa2va.generation import EncodedPrompt
+from sa2va_cli.models.sa2va.prompt_group import EncodedPrompt
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.results import Question
 

@@ -18,19 +18,19 @@ from sa2va_cli.models.sa2va.key_values import KeyValues
 
 
 @dataclass(frozen=True, slots=True)
-class Sequel:
+class Chunk:
     """Tokens that come behind what was read before of one picture."""
 
     positions: Tensor  # (T,) of each token in its own sequence
     mask: Tensor | None  # (T, cells + T) True where seen; None: all before, and nothing cached
     cells: KeyValues  # what was read before
-    silent: bool = False  # nobody wants its states, only what comes later looks back at it
+    cache_only: bool = False  # nobody wants its states: only its keys and values
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def adding(self, dtype: torch.dtype) -> "Sequel":
-        """With the mask that attention adds: it would make that of the other in every layer."""
+    def with_additive_mask(self, dtype: torch.dtype) -> "Chunk":
+        """With what attention would make of its mask in every layer anew."""
         if self.mask is None:
             return self
         mask = torch.zeros_like(self.mask, dtype=dtype).masked_fill_(~self.mask, -torch.inf)
@@ -57,37 +57,37 @@ class Reader(nn.Module):
         table = self.language_model.model.embed_tokens
         return table(to_device(torch.tensor(ids, dtype=torch.long), table.weight.device))
 
-    def forward(self, embeddings: Tensor, *sequels: Sequel) -> Tensor:
-        """Final, normed states (T, D) of T tokens, (T, D) too, which the sequels share in order.
+    def forward(self, embeddings: Tensor, *chunks: Chunk) -> Tensor:
+        """Final, normed states (T, D) of T tokens, (T, D) too, which the chunks share in order.
 
-        Sequels of several pictures go through the weights together, and see nothing of each other.
-        The cells of each grow when all is done. If all are silent, there are no states (0, D), and
-        the last layer is left when it has keys and values.
+        Chunks of several pictures go through the weights together, and see nothing of each other.
+        The cells of each grow when all is done. If all are `cache_only`, there are no states
+        (0, D), and the last layer is left when it has keys and values.
         """
-        for sequel in sequels:
-            sequel.cells.make_room(len(sequel))
-        sequels = tuple(sequel.adding(embeddings.dtype) for sequel in sequels)
-        turns = self._turns(embeddings, sequels)
+        for chunk in chunks:
+            chunk.cells.make_room(len(chunk))
+        chunks = tuple(chunk.with_additive_mask(embeddings.dtype) for chunk in chunks)
+        turns = self._turns(embeddings, chunks)
         model = self.language_model.model
         states = embeddings
-        silent = all(sequel.silent for sequel in sequels)
+        cache_only = all(chunk.cache_only for chunk in chunks)
         for index, layer in enumerate(model.layers):
             normed = layer.input_layernorm(states)
-            if silent and index == len(model.layers) - 1:
-                remember(layer.self_attn, normed, turns, sequels, index)
+            if cache_only and index == len(model.layers) - 1:
+                cache_keys_and_values(layer.self_attn, normed, turns, chunks, index)
                 states = states[:0]
                 break
-            states = states + attend(layer.self_attn, normed, turns, sequels, index)
+            states = states + attend(layer.self_attn, normed, turns, chunks, index)
             states = states + layer.mlp(layer.post_attention_layernorm(states))
-        for sequel in sequels:  # in the end: a pass that is broken off leaves no trace
-            sequel.cells.length += len(sequel)
+        for chunk in chunks:  # in the end: a pass that is broken off leaves no trace
+            chunk.cells.length += len(chunk)
         return model.norm(states)
 
-    def _turns(self, embeddings: Tensor, sequels: Sequence[Sequel]) -> tuple[Tensor, Tensor]:
-        """(T, 1, head_dim) each. For each sequel by itself: "dynamic" positions depend on how far
+    def _turns(self, embeddings: Tensor, chunks: Sequence[Chunk]) -> tuple[Tensor, Tensor]:
+        """(T, 1, head_dim) each. For each chunk by itself: "dynamic" positions depend on how far
         it goes."""
         rotary = self.language_model.model.rotary_emb
-        pairs = [rotary(embeddings, sequel.positions[None]) for sequel in sequels]
+        pairs = [rotary(embeddings, chunk.positions[None]) for chunk in chunks]
         cosines, sines = (torch.cat(part, dim=1)[0, :, None] for part in zip(*pairs, strict=True))
         half = sines.shape[-1] // 2
         sines[..., :half].neg_()
@@ -98,43 +98,39 @@ def attend(
     network: Qwen2Attention,
     states: Tensor,
     turns: tuple[Tensor, Tensor],
-    sequels: Sequence[Sequel],
+    chunks: Sequence[Chunk],
     layer: int,
 ) -> Tensor:
     """(T, D) -> (T, D); new keys and values go into the cells of this layer."""
-    remember(network, states, turns, sequels, layer)
+    cache_keys_and_values(network, states, turns, chunks, layer)
     queries = turn(network.q_proj(states).unflatten(1, (-1, network.head_dim)), turns)  # (T, H, d)
-    if len(sequels) == 1:
-        seen = look_back(queries, sequels[0], layer)
-    else:
-        parts = queries.split([len(sequel) for sequel in sequels])
-        seen = torch.cat([look_back(*part, layer) for part in zip(parts, sequels, strict=True)])
-    return network.o_proj(seen)
+    parts = zip(queries.split([len(chunk) for chunk in chunks]), chunks, strict=True)
+    return network.o_proj(torch.cat([attend_to_cache(*part, layer) for part in parts]))
 
 
-def remember(
+def cache_keys_and_values(
     network: Qwen2Attention,
     states: Tensor,
     turns: tuple[Tensor, Tensor],
-    sequels: Sequence[Sequel],
+    chunks: Sequence[Chunk],
     layer: int,
 ) -> None:
-    """Keys and values of (T, D) go behind those of each sequel."""
+    """Keys and values of (T, D) go behind those of each chunk."""
     keys = turn(network.k_proj(states).unflatten(1, (-1, network.head_dim)), turns)  # (T, H', d)
     values = network.v_proj(states).unflatten(1, (-1, network.head_dim))
-    first = 0
-    for sequel in sequels:
-        own = slice(first, first + len(sequel))
-        cells, start = sequel.cells.store[layer], sequel.cells.length
-        cells[0, :, start : start + len(sequel)] = keys[own].transpose(0, 1)
-        cells[1, :, start : start + len(sequel)] = values[own].transpose(0, 1)
-        first = own.stop
+    lengths = [len(chunk) for chunk in chunks]
+    for chunk, own_keys, own_values in zip(
+        chunks, keys.split(lengths), values.split(lengths), strict=True
+    ):
+        start = chunk.cells.length
+        cells = chunk.cells.store[layer, :, :, start : start + len(chunk)]
+        cells[0], cells[1] = own_keys.transpose(0, 1), own_values.transpose(0, 1)
 
 
-def look_back(queries: Tensor, sequel: Sequel, layer: int) -> Tensor:
-    """One sequel's queries (T, H, d) at what it may see, itself included -> (T, D)."""
-    cells, mask = sequel.cells.store[layer], sequel.mask
-    stop = sequel.cells.length + len(queries)
+def attend_to_cache(queries: Tensor, chunk: Chunk, layer: int) -> Tensor:
+    """One chunk's queries (T, H, d) at what it may see, itself included -> (T, D)."""
+    cells, mask = chunk.cells.store[layer], chunk.mask
+    stop = chunk.cells.length + len(queries)
     # Several heads of queries look at one of keys: as a group, so that nothing is copied.
     groups = queries.unflatten(1, (cells.shape[1], -1)).permute(1, 2, 0, 3)  # (H', H / H', T, d)
     seen = cells[:, :, None, :stop].expand(-1, -1, groups.shape[1], -1, -1)

@@ -14,13 +14,13 @@ from sa2va_cli.models.sa2va.checkpoint import with_attention
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import to_device
-from sa2va_cli.models.sa2va.generation import GeneratedAnswer
 from sa2va_cli.models.sa2va.greedy import Greedy, Ids
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.numbers import check_numbers
 from sa2va_cli.models.sa2va.pictures import ImageLike, as_rgb
 from sa2va_cli.models.sa2va.preprocess import normalise_sam, normalise_tiles
+from sa2va_cli.models.sa2va.prompt_group import GeneratedAnswer
 from sa2va_cli.models.sa2va.questions import QuestionEncoder, SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
