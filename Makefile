@@ -56,7 +56,7 @@ test-gpu: setup  ## what needs a CUDA device
 
 bench-gpu: setup  ## measure a CUDA device at the 4B size: bench-gpu.json, and a table for docs/
 	$(BIN)/sa2va bench --random-weights ByteDance/Sa2VA-4B --device cuda --repeat 5 --json \
-		--works image-1,image-4,image-8,image-16,batch-8,caption-6,video-1,video-4,video-5 \
+		--works image-1,image-4,image-8,image-16,images-32,caption-6,video-1,video-4,video-5 \
 		--markdown bench-gpu.md > bench-gpu.json \
 		|| { code=$$?; test -s bench-gpu.json || rm bench-gpu.json; exit $$code; }
 	@echo "bench-gpu.json has everything; bench-gpu.md is the table for docs/benchmarks.md"

@@ -1,7 +1,7 @@
 """Fast and plain engine on the same work, in turns, in one run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Protocol
@@ -12,11 +12,14 @@ from PIL import Image
 from sa2va_cli.bench.arithmetic import Arithmetic
 from sa2va_cli.bench.machine import Machine, forget_peak, gpu_busy_share, peak_gb, synchronise
 from sa2va_cli.bench.stages import Pass, StageClock
-from sa2va_cli.bench.work import Ready, Work, make_ready
+from sa2va_cli.bench.work import SEVERAL, Ready, Work, make_ready
 from sa2va_cli.models.sa2va.model import Sa2vaModel
+from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.video import VideoAnswers
+from sa2va_cli.prefetch import prefetch_batches
 from sa2va_cli.results import Prediction, Question
 
+WARM_UPS = {"cpu": 1, "cuda": 3}  # on a GPU, what comes again is recorded the third time
 ELSE = "everything else"  # pixels in, masks out, and Python
 
 
@@ -30,7 +33,7 @@ class Engine(Protocol):
     ) -> list[Prediction]: ...
 
     def answer_images(
-        self, asked: Sequence[tuple[Image.Image, Sequence[Question]]]
+        self, asked: Sequence[tuple[Any, Sequence[Question]]]
     ) -> list[list[Prediction]]: ...
 
     def answer_video(
@@ -97,12 +100,20 @@ class Bench:
     """Engines by name, on one device; the first is warmed up and measured first."""
 
     def __init__(
-        self, engines: dict[str, Callable[[Work], Engine]], machine: Machine, device: torch.device
+        self,
+        engines: dict[str, Callable[[Work], Engine]],
+        machine: Machine,
+        device: torch.device,
+        at_once: int = 1,
     ) -> None:
-        """An engine is made for each work: what is forced to be answered hangs on it."""
+        """An engine is made for each work: what is forced to be answered hangs on it.
+
+        `at_once` images go to it at a time, where a work has several.
+        """
         self._engines = engines
         self._machine = machine
         self._device = device
+        self._at_once = at_once
         self._arithmetic: Arithmetic | None = None
         self.stopped_by: SystemExit | None = None  # a signal, in the middle of a work
 
@@ -112,7 +123,8 @@ class Bench:
         engines = self._make_engines(work)
         for engine in engines.values():
             # Libraries warm up, and the fast engine learns what this model usually says.
-            _answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
+            for _ in range(WARM_UPS[self._device.type]):
+                self._answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
         turns = self._turns(engines, ready, repeat)
         measurements = tuple(
             self._measurement(name, engine, ready, [turn[name] for turn in turns])
@@ -152,7 +164,7 @@ class Bench:
         synchronise(self._device)
         with clock.watching():
             used, started = time.process_time(), time.perf_counter()
-            masks = _answer(engine, ready)
+            masks = self._answer(engine, ready)
             synchronise(self._device)
             seconds = time.perf_counter() - started
             processor = time.process_time() - used
@@ -202,8 +214,32 @@ class Bench:
         if self._device.type == "cuda":
             if ready.work.kind == "caption":  # this one has learned it by now
                 engine = self._engines[name](ready.work)
-            return gpu_busy_share(lambda: _answer(engine, ready), self._device)
+            return gpu_busy_share(lambda: self._answer(engine, ready), self._device)
         return run.processor / run.seconds / self._machine.threads
+
+    def _answer(self, engine: Engine, ready: Ready) -> int:
+        """Do the work; returns the number of masks, of each frame of a video."""
+        if ready.work.kind == "video":
+            stream = engine.answer_video(ready.pictures, ready.questions)
+            return max((len(frame.masks) for frame in stream), default=0)
+        if ready.work.kind in SEVERAL:
+            batches: Iterable[Sequence[Any]] = [ready.pictures]
+            if ready.work.kind == "images":
+                batches = self._prepared(engine, ready.pictures)
+            answers = (
+                engine.answer_images([(picture, ready.questions) for picture in batch])
+                for batch in batches
+            )
+            predictions = [one for some in answers for image in some for one in image]
+        else:
+            predictions = engine.answer_image(ready.pictures[0], ready.questions)
+        return sum(len(frame.masks) for one in predictions for frame in one.frames)
+
+    def _prepared(self, engine: Engine, pictures: Sequence[Image.Image]) -> Iterator[Sequence[Any]]:
+        """As `sa2va annotate` has them: resized ahead of the model, and a few at a time."""
+        prepare = engine.prepare if isinstance(engine, Sa2VA) else _as_it_is
+        threads = self._machine.threads
+        return prefetch_batches(pictures, prepare, lambda _: True, self._at_once, threads)
 
 
 def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:
@@ -213,14 +249,5 @@ def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:
     return median(slow / fast for fast, slow in zip(*times, strict=True))
 
 
-def _answer(engine: Engine, ready: Ready) -> int:
-    """Do the work; returns the number of masks, of each frame of a video."""
-    if ready.work.kind == "video":
-        stream = engine.answer_video(ready.pictures, ready.questions)
-        return max((len(frame.masks) for frame in stream), default=0)
-    if ready.work.kind == "batch":
-        asked = [(picture, ready.questions) for picture in ready.pictures]
-        predictions = [one for image in engine.answer_images(asked) for one in image]
-    else:
-        predictions = engine.answer_image(ready.pictures[0], ready.questions)
-    return sum(len(frame.masks) for one in predictions for frame in one.frames)
+def _as_it_is(picture: Image.Image) -> Image.Image:
+    return picture

@@ -14,7 +14,8 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.results import MediaKind, Question
 from sa2va_cli.tasks import get_task
 
-KINDS = ("image", "batch", "caption", "video")
+KINDS = ("image", "images", "batch", "caption", "video")
+SEVERAL = ("images", "batch")  # pictures, with one question about each
 PHOTO_SIZE = (640, 480)
 MAX_PROMPTS = 64
 EARLIER = 8  # pictures that were captioned before the one that is measured
@@ -31,7 +32,8 @@ CAPTION_WORDS = tuple(f"{color} {shape}" for shape in SHAPES for color in COLORS
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`image-8`: one image, eight prompts. `batch-8`: eight images at a time, one prompt each.
+    """`image-8`: one image, eight prompts. `images-8`: eight images, one prompt each, as `sa2va
+    annotate` goes through a folder. `batch-8`: the same, all at a time, and resized by the clock.
     `caption-6`: a caption, six [SEG] if forced. `video-4`: one clip, four prompts."""
 
     kind: str
@@ -47,6 +49,8 @@ class Work:
 
     def title(self, frames: int) -> str:
         """For people."""
+        if self.kind == "images":
+            return f"{self.count} image{'s' * (self.count > 1)}, 1 prompt each"
         if self.kind == "batch":
             return f"{self.count} images at a time, 1 prompt"
         prompts = "1 prompt" if self.count == 1 else f"{self.count} prompts"
@@ -90,7 +94,7 @@ def make_ready(work: Work, frames: int) -> Ready:
         pictures = tuple(Image.fromarray(frame) for frame in drawn.frames)
         return Ready(work, pictures, _questions(work, drawn.things))
     with_six = (scene for scene in map(make_scene, count(SEED)) if len(scene.things) == 6)
-    scenes = list(islice(with_six, work.count if work.kind == "batch" else 1))
+    scenes = list(islice(with_six, work.count if work.kind in SEVERAL else 1))
     return Ready(work, tuple(map(_photo, scenes)), _questions(work, scenes[0].things))
 
 
@@ -109,7 +113,7 @@ def _questions(work: Work, things: Sequence[Thing]) -> tuple[Question, ...]:
     task = get_task("segment")
     return tuple(
         task.question(Prompt(phrase, phrase), work.media_kind)
-        for phrase in islice(_phrases(things), 1 if work.kind == "batch" else work.count)
+        for phrase in islice(_phrases(things), 1 if work.kind in SEVERAL else work.count)
     )
 
 
@@ -128,6 +132,7 @@ def _parse_work(text: str) -> Work:
         return Work(kind, int(count))
     raise UsageError(
         f"Unknown work {text!r}.",
-        hint="write image-8 (prompts), batch-8 (images), caption-6 ([SEG]s) or video-4 (prompts); "
+        hint="write image-8 (prompts), images-8 or batch-8 (pictures), caption-6 ([SEG]s) or "
+        "video-4 (prompts); "
         f"at most {MAX_PROMPTS}",
     )

@@ -10,8 +10,8 @@ ALL_WORKS = "image-1,image-4,image-16,video-1,video-5"
 Works = Annotated[
     str,
     typer.Option("--works", metavar="LIST", help="What to measure: image-N and video-N with N "
-                 "prompts, batch-N with N images, caption-N (default: 1, 4 and 16 prompts for an "
-                 "image, 1 and 5 for a video).", show_default=False),
+                 "prompts, images-N and batch-N with N images, caption-N (default: 1, 4 and 16 "
+                 "prompts for an image, 1 and 5 for a video).", show_default=False),
 ]  # fmt: skip
 RandomWeights = Annotated[
     str | None,

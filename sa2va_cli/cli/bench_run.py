@@ -27,7 +27,6 @@ from sa2va_cli.jobs.out_of_memory import (
 )
 from sa2va_cli.models.sa2va.checkpoint import Placement
 from sa2va_cli.models.sa2va.compiler import check_compiler
-from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.device import (
     choose_attention,
     choose_device,
@@ -37,6 +36,8 @@ from sa2va_cli.models.sa2va.device import (
 from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.published import published_config
+from sa2va_cli.models.sa2va.readiness import settle_model
+from sa2va_cli.runners.devices import choose_batch_size
 
 ENGINES = {"both": ("fast", "plain"), "fast": ("fast",), "plain": ("plain",)}
 
@@ -76,7 +77,8 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
     compiled = " and compiled" if config.compile else ""
     seconds = time.monotonic() - started
     typer.echo(f"model loaded{compiled} in {seconds:.1f} s", err=options.as_json)
-    bench = Bench(_engines(model, options.engine, forced), machine, device)
+    at_once = choose_batch_size("auto", [str(device)])
+    bench = Bench(_engines(model, options.engine, forced), machine, device, at_once)
     comparisons, code = _compare(bench, works, options)
     if options.as_json:
         typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))
@@ -140,15 +142,14 @@ def _load(config: JobConfig, options: BenchOptions) -> Sa2VA:
         return load_model(config, options.device)
     published = published_config(options.random_weights)
     device = choose_device(options.device)
+    if config.compile:
+        check_compiler(on_gpu=device.type == "cuda")
     settle_arithmetic(device)
     dtype = choose_dtype(config.dtype, device, published.vision.hidden_size)
     attention = choose_attention(config.attention, device, dtype)
     typer.echo(f"drawing random weights of {options.random_weights} …", err=True)
     model = random_model(published, Placement(device, dtype, attention))
-    model.segmenter.settle()
-    if config.compile:
-        check_compiler(on_gpu=device.type == "cuda")
-        compile_now(model, device)
+    settle_model(model, device, compiled=config.compile)
     return Sa2VA(model, demo_tokenizer())
 
 

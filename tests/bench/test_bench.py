@@ -30,7 +30,7 @@ COMMAND = [*NAMED, "-n", "1", "--frames", "6"]
 
 @pytest.fixture(scope="module")
 def figures():
-    works = "image-2,batch-2,caption-1,video-1"
+    works = "image-2,batch-2,caption-1,video-1,images-2"
     result = CliRunner().invoke(app, [*COMMAND, "--json", "--works", works])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -38,7 +38,7 @@ def figures():
 
 def test_every_work_is_measured_with_both_engines_and_the_stages_add_up(figures):
     assert [work["measurements"][0]["work"] for work in figures["works"]] == [
-        "image-2", "batch-2", "caption-1", "video-1",
+        "image-2", "batch-2", "caption-1", "video-1", "images-2",
     ]  # fmt: skip
     for work in figures["works"]:
         fast, plain = work["measurements"]
@@ -60,6 +60,7 @@ def test_the_stages_tell_what_the_engines_do(figures):
     assert passes(0, 1)["vision tower"] == 2
     assert passes(1, 0)["SAM 2 encoder"] == 1  # two images at a time
     assert passes(1, 0)["vision tower"] == 2  # on a processor always one tile
+    assert passes(4, 0)["vision tower"] == passes(4, 0)["language: picture"] == 2
     assert passes(3, 1)["vision tower"] == 1  # as the reference: all key frames
     assert passes(3, 0)["SAM 2 encoder"] == 6
     assert passes(3, 1)["SAM 2 encoder"] == 6 + 5  # prompted frames are encoded twice
@@ -141,7 +142,7 @@ def test_works_differ_in_what_they_ask():
     for kind in KINDS:
         ready = make_ready(parse_works(f"{kind}-5")[0], 6)
         assert len(set(ready.questions)) == len(ready.questions)
-        assert len(ready.pictures) == {"batch": 5, "video": 6}.get(kind, 1)
+        assert len(ready.pictures) == {"images": 5, "batch": 5, "video": 6}.get(kind, 1)
 
 
 def test_the_floor_is_the_slower_of_computing_and_reading():

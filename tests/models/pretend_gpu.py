@@ -7,11 +7,14 @@ came behind it. Kernels, number formats that only a GPU lacks, and other races a
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 GPU = torch.device("cuda", 0)
@@ -39,17 +42,64 @@ class Event:
             there.copy_(values)
 
 
+class Graph:
+    """What was done while it was recorded, and is done again to the same memory."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, Any, Any, Any]] = []
+
+    def replay(self) -> None:
+        for func, args, kwargs, results in self.done:
+            again = func(*args, **kwargs)
+            for there, new in zip(tree_leaves(results), tree_leaves(again), strict=True):
+                if isinstance(there, Tensor):
+                    there.copy_(new)
+
+
+class Recording(TorchDispatchMode):
+    """torch.cuda.graph, of which there is one at a time."""
+
+    def __init__(self, graph: Graph, pool: str, capture_error_mode: str) -> None:
+        assert (pool, capture_error_mode) == (POOL, "thread_local")
+        super().__init__()
+        self.graph = graph
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        results = func(*args, **kwargs)
+        self.graph.done.append((func, args, kwargs, results))
+        return results
+
+
+POOL = "the memory of all graphs"
+CUDA = {
+    "Event": Event,
+    "current_stream": lambda device: STREAM,
+    "CUDAGraph": Graph,
+    "graph": Recording,
+    "graph_pool_handle": lambda: POOL,
+    "device": lambda device: nullcontext(),
+    "mem_get_info": lambda device: (2**40, 2**40),
+    "memory_reserved": lambda device: 0,
+    "memory_allocated": lambda device: 0,
+}
+
+
 class PretendGpu(TorchFunctionMode):
     """While it is entered, "cuda" is a device."""
 
     def __enter__(self) -> Any:
-        self._kept = torch.cuda.Event, torch.cuda.current_stream
-        torch.cuda.Event, torch.cuda.current_stream = Event, lambda device: STREAM
+        self._kept = {name: getattr(torch.cuda, name) for name in CUDA}
+        self._put(CUDA)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        torch.cuda.Event, torch.cuda.current_stream = self._kept
+        self._put(self._kept)
+
+    def _put(self, parts: dict[str, Any]) -> None:
+        for name, part in parts.items():
+            setattr(torch.cuda, name, part)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -83,7 +133,7 @@ def check_together(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> N
         if not isinstance(indexed, OnGpu):
             raise RuntimeError("indices should be either on cpu or on the same device")
         tensors = [one for one in values if isinstance(one, Tensor)]
-    strangers = [one for one in tensors if not isinstance(one, OnGpu) and one.ndim]
+    strangers = [one for one in tensors if not isinstance(one, OnGpu | CausalBias) and one.ndim]
     if strangers and func not in COPYING:
         raise RuntimeError(
             f"Expected all tensors to be on the same device: {func.__name__} got cuda:0 and cpu"

@@ -227,7 +227,9 @@ def test_an_interrupt_in_the_middle_of_a_pass_does_no_harm(golden_model, monkeyp
         conversation.ask(SEGMENT)
     past = conversation.past_text
     layers = golden_model.model.language_model.model.layers
-    module = layers[1].mlp if at == "layer 1" else golden_model.model.segmenter.mask_decoder
+    module = (
+        layers[1].mlp.gate_proj if at == "layer 1" else golden_model.model.segmenter.mask_decoder
+    )
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

@@ -18,6 +18,7 @@ from sa2va_cli.models.sa2va.compiling import warm_up
 from sa2va_cli.models.sa2va.config import load_config
 from sa2va_cli.models.sa2va.device import choose_device, settle_arithmetic
 from sa2va_cli.models.sa2va.plain import PlainEngine
+from sa2va_cli.models.sa2va.readiness import settle_model
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.results import Question, VideoOptions
 from tests.models.pretend_gpu import GPU, PretendGpu
@@ -39,7 +40,9 @@ ONE = QUESTIONS[:1]
 def on_gpu(folder, dtype):
     """As `Sa2VA.from_pretrained` puts it there."""
     config, placement = load_config(folder), Placement(GPU, dtype)
-    return Sa2VA(load_model(folder, config, placement), Tokenizer(folder))
+    model = load_model(folder, config, placement)
+    settle_model(model, GPU, compiled=False)
+    return Sa2VA(model, Tokenizer(folder))
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,36 @@ def test_images_one_by_one_and_several_at_a_time(gpu_model, threads, monkeypatch
     together = gpu_model.answer_images([(PICTURE, QUESTIONS), (PICTURE[:, :30], ONE)])
     assert texts(together[0]) == texts(alone)
     assert together[1][0].frames[0].masks.shape == (2, 60, 30)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_a_gpu_reads_questions_in_one_pass_and_looks_at_pictures_meanwhile(
+    gpu_model, golden_model, on_gpu
+):
+    """If masks are expected, that is: the answers are known from the time before."""
+    model = gpu_model if on_gpu else golden_model
+    pictures = [PICTURE, PICTURE[:, :30], PICTURE[:40]]
+    model.answer_image(PICTURE, ONE)
+    done: list[str] = []
+    hooks = [
+        network.register_forward_pre_hook(lambda *_, what=what: done.append(what))
+        for network, what in (
+            (model.model.reader, "read"),
+            (model.model.segmenter.image_encoder, "look"),
+            (model.model.segmenter.mask_decoder, "draw"),
+        )
+    ]
+    model.answer_images([(picture, ONE) for picture in pictures])
+    assert done == (
+        ["read"] * 3 + ["look", "read"] + ["draw"] * 3
+        if on_gpu
+        else ["read"] * 6 + ["look"] + ["draw"] * 3
+    )
+    done.clear()
+    model.answer_image(PICTURE, QUESTIONS[2:3])  # without masks
+    assert "look" not in done
+    for hook in hooks:
+        hook.remove()
 
 
 def test_a_video(gpu_model):

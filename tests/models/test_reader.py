@@ -109,12 +109,13 @@ def test_of_what_is_read_for_the_cache_only_keys_and_values_are_kept():
     model = language_model()
     reader, embeddings, positions = Reader(model), torch.randn(9, WIDTH), torch.arange(9)
     whole, cached = reader.new_cells(), reader.new_cells()
-    assert reader(embeddings, Chunk(positions, None, whole)).shape == (9, WIDTH)
-    asked = []
-    hook = model.model.layers[-1].mlp.register_forward_hook(lambda *_: asked.append(1))
+    asked: list[int] = []
+    last = model.model.layers[-1].mlp.gate_proj
+    hook = last.register_forward_hook(lambda *_: asked.append(1))
     states = reader(embeddings, Chunk(positions, None, cached, cache_only=True))
-    hook.remove()
     assert states.shape == (0, WIDTH) and not asked
+    assert reader(embeddings, Chunk(positions, None, whole)).shape == (9, WIDTH) and asked
+    hook.remove()
     assert cached.length == whole.length == 9
     assert torch.equal(cached.store[..., :9, :], whole.store[..., :9, :])
 
@@ -155,10 +156,59 @@ def test_a_pass_that_is_broken_off_leaves_no_trace(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(model.model.layers[1].mlp, "forward", stop)
+        patch.setattr(model.model.layers[1].mlp.gate_proj, "forward", stop)
         reader(embeddings, Chunk(positions, None, cells))
     assert cells.length == 0
     assert torch.equal(reader(embeddings, Chunk(positions, None, cells)), expected)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@torch.inference_mode()
+def test_without_a_mask_each_token_sees_all_before_it(count):
+    model = language_model()
+    reader, embeddings = Reader(model), torch.randn(9 + count, WIDTH)
+    positions = torch.arange(9 + count)
+    states = []
+    for mask in (None, positions[9:, None] >= positions):
+        cells = reader.new_cells()
+        reader(embeddings[:9], Chunk(positions[:9], None, cells))
+        states.append(reader(embeddings[9:], Chunk(positions[9:], mask, cells)))
+    torch.testing.assert_close(*states, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_settled_it_multiplies_once_what_was_three_with_the_same_weights(dtype):
+    model = language_model(dtype=dtype)
+    reader, embeddings = Reader(model), torch.randn(7, WIDTH).to(dtype)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    states = []
+    for settle in (lambda: None, reader.settle):
+        settle()
+        states.append(reader(embeddings, Chunk(torch.arange(7), None, reader.new_cells())))
+    torch.testing.assert_close(*states, atol=1e-5 if dtype == torch.float32 else 0.02, rtol=0)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    attention = model.model.layers[1].self_attn
+    for part in ("weight", "bias"):
+        own = [getattr(p, part) for p in (attention.q_proj, attention.k_proj, attention.v_proj)]
+        assert len({one.untyped_storage().data_ptr() for one in own}) == 1
+    assert not any(weight.requires_grad for weight in (attention.q_proj.weight,))
+
+
+@torch.inference_mode()
+def test_positions_are_asked_for_only_where_the_model_was_not_trained():
+    """On a GPU, asking waits for everything that is under way."""
+    model = language_model(scaling=SCALINGS["dynamic"])
+    asked: list[int] = []
+    model.model.rotary_emb.register_forward_hook(lambda *_: asked.append(1))
+    reader = Reader(model)
+    cells = reader.new_cells()
+    for length, times in ((TRAINED - 1, 0), (1, 0), (1, 1)):
+        positions = torch.arange(cells.length, cells.length + length)
+        reader(torch.randn(length, WIDTH), Chunk(positions, None, cells))
+        assert len(asked) == times
 
 
 def test_the_reader_has_no_weights_of_its_own(golden_model):

@@ -153,7 +153,7 @@ def test_a_job_on_every_gpu_with_two_workers_each(tmp_path):
 
 
 def test_bench_times_the_stages_of_any_gpu():
-    works = ("--works", "image-2,batch-2,caption-1,video-1", "-n", 1, "--frames", 6)
+    works = ("--works", "image-2,images-3,batch-2,caption-1,video-1", "-n", 1, "--frames", 6)
     done = sa2va("bench", "--model", "demo", "--device", DEVICE, "--json", *works)
     assert done.returncode == 0, done.stderr
     for work in json.loads(done.stdout)["works"]:

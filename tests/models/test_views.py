@@ -55,6 +55,24 @@ def test_of_a_prepared_picture_nothing_is_left_to_do_and_little_to_hold(golden_m
     assert not any(isinstance(value, Image.Image) for value in vars(prepared).values())
 
 
+def test_a_square_in_the_making_is_waited_for_and_made_once(golden_model, monkeypatch):
+    made_by = []
+    make = Views._make_square
+    monkeypatch.setattr(
+        Views,
+        "_make_square",
+        lambda views: made_by.append(threading.current_thread().name) or make(views),
+    )
+    expected = golden_model.steps.views(PICTURE).square
+    views = golden_model.steps.views(PICTURE)
+    with ThreadPoolExecutor(1, "other") as pool:
+        views.make_square_in(pool)
+        views.make_square_in(pool)
+        assert torch.equal(views.square, expected)
+        views.make_square_in(pool)
+    assert [name[:5] for name in made_by] == ["MainT", "other"]
+
+
 def test_frames_of_a_video_are_resized_ahead_of_a_gpu_alone(golden_model, monkeypatch):
     made_by = {}
     square = Views.of_a_frame

@@ -56,11 +56,7 @@ def compile_networks(model: Sa2vaModel) -> None:
 
 
 def fixed_networks(model: Sa2vaModel) -> list[nn.Module]:
-    segmenter = model.segmenter
-    networks = [model.vision_encoder, segmenter.image_encoder, segmenter.mask_decoder]
-    if segmenter.tracking_decoder is not None:
-        networks.append(segmenter.tracking_decoder)
-    return [*networks, segmenter.memory_encoder]
+    return [model.vision_encoder, *model.segmenter.fixed_networks()]
 
 
 @torch.inference_mode()

@@ -43,17 +43,28 @@ class Generator:
         return self.generate_each([(prompts, [])])[0][0]
 
     def generate_each(
-        self, asked: Sequence[tuple[list[EncodedPrompt], list[EncodedPrompt]]]
+        self,
+        asked: Sequence[tuple[list[EncodedPrompt], list[EncodedPrompt]]],
+        on_expected: Callable[[list[bool]], None] | None = None,
     ) -> list[tuple[list[GeneratedAnswer], Tensor]]:
         """Prompts and asides about each of several pictures: answers to the prompts, and the
         logits (asides, V) of the token after each aside.
 
-        A picture and what is asked about it is read by itself, with drafts of the answers; what is
-        left to be written token by token is written for all pictures in the same passes.
+        Each picture is read by itself. What is asked about it is read in a pass of its own, with
+        drafts of the answers; on a GPU, which has to be told as much for one picture as for many,
+        in one pass for all pictures. So is what is left to be written token by token.
+
+        When the pictures are read, `on_expected` gets, for each, whether masks are likely.
         """
         groups = [self._begin(prompts, asides) for prompts, asides in asked]
+        if on_expected is not None:
+            on_expected([group.expects(self._seg_token_id) for group in groups])
+        for some in self._at_once(groups):
+            self._read_and_verify(some)
         while unfinished := [group for group in groups if group.unfinished]:
             self._step(unfinished)
+        for some in self._at_once([group for group in groups if group.is_to_be_read_again]):
+            self._read_again(some)
         return [self._end(group) for group in groups]
 
     def converse(
@@ -67,7 +78,7 @@ class Generator:
         shared = kept.keep(prompt.ids)
         answer = OpenAnswer(0, prompt, draft=())
         group = PromptGroup(shared, kept.cells, [answer], [])
-        self._read_and_verify(group)
+        self._read_and_verify([group])
         kept.ids = list(prompt.ids)
         on_ids(answer.ids)
         while not answer.done:
@@ -77,8 +88,13 @@ class Generator:
             on_ids(answer.ids)
         return answer.finish()
 
+    def _at_once(self, groups: Sequence[PromptGroup]) -> list[Sequence[PromptGroup]]:
+        """On a processor one by one: there, an answer is the same bits in any company."""
+        on_gpu = self._reader.language_model.device.type == "cuda"
+        return [groups] if on_gpu and groups else [[group] for group in groups]
+
     def _begin(self, prompts: list[EncodedPrompt], asides: list[EncodedPrompt]) -> PromptGroup:
-        """Read one picture, and in one more pass all that is asked about it."""
+        """Read one picture."""
         shared = shared_length([*prompts, *asides])
         read = self._reader.new_cells()
         if shared:
@@ -89,52 +105,57 @@ class Generator:
             OpenAnswer(row, prompt, self.drafts.propose(prompt.question))
             for row, prompt in enumerate(prompts)
         ]
-        group = PromptGroup(shared, read, answers, [Aside(prompt) for prompt in asides])
-        self._read_and_verify(group)
-        return group
+        return PromptGroup(shared, read, answers, [Aside(prompt) for prompt in asides])
 
     def _end(self, group: PromptGroup) -> tuple[list[GeneratedAnswer], Tensor]:
-        answers = group.answers
-        if not all(answer.is_as_drafted for answer in answers):
-            answers = self._replay(group)
-        for answer in answers:
+        for answer in group.answers:
             self.drafts.learn(answer.prompt.question, tuple(answer.ids))
         states = [aside.state for aside in group.asides if aside.state is not None]
-        like = answers[0].prompt.embeddings
+        like = group.answers[0].prompt.embeddings
         ends = torch.stack(states) if states else like.new_zeros(0, like.shape[1])
         logits = self._greedy.lm_head(ends).float()
-        return [answer.finish() for answer in answers], logits
+        return [answer.finish() for answer in group.answers], logits
 
-    def _replay(self, group: PromptGroup) -> list[OpenAnswer]:
+    def _read_again(self, groups: Sequence[PromptGroup]) -> None:
         """The pass that would have been, had the drafts been right.
 
         Token by token, states come out the same but for rounding. Taking them from one pass over
         the finished answers makes them the same to the last bit, whatever was asked before.
         """
-        answers = group.answers
-        if not group.asides and not any(answer.has_masks for answer in answers):
-            return answers  # only text, which rounding does not touch
-        again = [OpenAnswer(answer.row, answer.prompt, tuple(answer.ids)) for answer in answers]
-        group.read.cut(group.shared)
-        self._read_and_verify(PromptGroup(group.shared, group.read, again, group.asides))
-        return [new if new.ids == old.ids else old for new, old in zip(again, answers, strict=True)]
+        again = [group.again() for group in groups]
+        self._read_and_verify(again)
+        for group, read in zip(groups, again, strict=True):
+            pairs = zip(read.answers, group.answers, strict=True)
+            group.answers = [new if new.ids == old.ids else old for new, old in pairs]
 
-    def _read_and_verify(self, group: PromptGroup) -> None:
+    def _read_and_verify(self, groups: Sequence[PromptGroup]) -> None:
         """One pass over what is each prompt's own, and over its draft behind it."""
-        shared, answers, asides = group.shared, group.answers, group.asides
-        rows = [
-            torch.cat((one.prompt.embeddings[shared:], self._reader.embed(one.draft[:-1])))
-            for one in answers
+        rows = [self._rows(group) for group in groups]
+        chunks = [
+            group.chunk((number, group.shared, len(row)) for number, row in enumerate(own))
+            for group, own in zip(groups, rows, strict=True)
         ]
-        rows += [aside.prompt.embeddings[shared:] for aside in asides]
-        chunk = group.chunk((number, shared, len(row)) for number, row in enumerate(rows))
-        states = self._reader(torch.cat(rows), chunk).split([len(row) for row in rows])
-        for aside, own in zip(asides, states[len(answers) :], strict=True):
-            aside.state = own[-1]
-        # From the prompt's last token on, each state predicts a token of the answer.
-        firsts = [len(answer.prompt) - shared - 1 for answer in answers]
-        self._verify(answers, [own[first:] for own, first in zip(states, firsts, strict=False)])
-        group.forget_drafts()
+        flat = list(chain.from_iterable(rows))
+        states = iter(self._reader(torch.cat(flat), *chunks).split([len(row) for row in flat]))
+        answers, verified = [], []
+        for group in groups:
+            for answer, own in zip(group.answers, states, strict=False):
+                answers.append(answer)
+                # From the prompt's last token on, each state predicts a token of the answer.
+                verified.append(own[len(answer.prompt) - group.shared - 1 :])
+            for aside in group.asides:
+                aside.state = next(states)[-1]
+        self._verify(answers, verified)
+        for group in groups:
+            group.forget_drafts()
+
+    def _rows(self, group: PromptGroup) -> list[Tensor]:
+        """What is each prompt's own, (T, D) each."""
+        rows = [
+            torch.cat((one.prompt.embeddings[group.shared :], self._reader.embed(one.draft[:-1])))
+            for one in group.answers
+        ]
+        return rows + [aside.prompt.embeddings[group.shared :] for aside in group.asides]
 
     def _step(self, groups: Sequence[PromptGroup], *, drafting: bool = True) -> None:
         """Feed the newest token of each unfinished answer, and predict the next.

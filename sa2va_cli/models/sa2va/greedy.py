@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.numbers import check_numbers
 
 Ids = tuple[int, ...]
@@ -45,7 +46,8 @@ class Greedy:
         tokens = logits.argmax(dim=-1)
         if self.forced:
             last = len(self.forced) - 1
-            tokens = tokens.new_tensor([self.forced[min(step, last)] for step in steps])
+            prescribed = torch.tensor([self.forced[min(step, last)] for step in steps])
+            tokens = to_device(prescribed, tokens.device)
         chosen = logits.gather(1, tokens[:, None])[:, 0]
         probabilities = (chosen - logits.logsumexp(dim=-1)).exp()
         return torch.stack((tokens.double(), probabilities.double())).tolist()

@@ -1,7 +1,6 @@
 """SAM 2's eye: the Hiera backbone and its feature pyramid, run once a frame for all objects."""
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,13 @@ from transformers.models.sam2.modeling_sam2 import (
 )
 
 from sa2va_cli.models.sa2va.config import SegmenterConfig
+from sa2va_cli.models.sa2va.constants import made_once
 from sa2va_cli.models.sa2va.pointwise import PointwiseConv
 
 PATCH_STRIDE = 4  # pixels from one patch to the next
 
 
-@dataclass(frozen=True, slots=True)
-class FrameFeatures:
+class FrameFeatures(NamedTuple):
     """The pyramid of T frames: strides 16, 8 and 4, all of width C."""
 
     coarse: Tensor  # (T, C, h, w)
@@ -149,6 +148,7 @@ class ImageEncoder(nn.Module):
         return self.neck(output.intermediate_hidden_states)
 
 
+@made_once
 def sine_positions(side: int, dim: int, device: torch.device) -> Tensor:
     """(side * side, dim) float32: SAM 2's two-dimensional sine positions, rows then columns."""
     steps = torch.arange(1, side + 1, dtype=torch.float32, device=device)

@@ -21,6 +21,11 @@ class KeyValues:
         self.store = like.new_empty(config.num_hidden_layers, 2, heads, 0, width)
 
     @property
+    def heads(self) -> int:
+        """Of keys, and as many of values."""
+        return self.store.shape[2]
+
+    @property
     def cell_bytes(self) -> int:
         """What each cell takes."""
         layers, pair, heads, _, width = self.store.shape

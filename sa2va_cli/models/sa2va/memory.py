@@ -9,6 +9,7 @@ from transformers import Sam2VideoConfig
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryEncoder
 
 from sa2va_cli.models.sa2va.config import SegmenterConfig
+from sa2va_cli.models.sa2va.constants import made_once
 from sa2va_cli.models.sa2va.image_encoder import sine_positions
 
 ROPE_THETA = 10000.0
@@ -156,6 +157,7 @@ class MemoryAttention(nn.Module):
         return self.norm(states).transpose(1, 2).unflatten(2, (height, width))
 
 
+@made_once
 def rope_table(height: int, width: int, dim: int, device: torch.device) -> Tensor:
     """(hw, dim / 2) complex64: half of the pairs turn with the column, half with the row."""
     quarter = torch.arange(0, dim, 4, device=device)[: dim // 4].float()

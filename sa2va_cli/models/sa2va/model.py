@@ -33,6 +33,11 @@ class Sa2vaModel(nn.Module):
         ratio = self.config.vision.downsample_ratio
         return visual_tokens(self.vision_encoder, self.projector, pixel_values, ratio)
 
+    def settle(self) -> None:
+        """Compute the same faster; to be called when the weights are there and stay as they are."""
+        self.reader.settle()
+        self.segmenter.settle()
+
     def restore_computed_buffers(self, device: torch.device) -> None:
         """Rotary frequencies are computed, not stored: make them where the weights went."""
         self.language_model.model.rotary_emb = Qwen2RotaryEmbedding(self.language_model.config).to(

@@ -19,16 +19,10 @@ class PackedCells:
         self._owners = torch.full((shared,), SHARED, device=device)
         self._positions = torch.arange(shared, device=device)
 
-    def append(self, owners: Tensor, positions: Tensor) -> Tensor | None:
-        """Add cells for the next pass; returns its mask (new, all), True where seen.
-
-        None if plain causal attention says the same, which is the faster kernel.
-        """
-        first = len(self._owners)
+    def append(self, owners: Tensor, positions: Tensor) -> Tensor:
+        """Add cells for the next pass; returns its mask (new, all), True where seen."""
         self._owners = torch.cat((self._owners, owners))
         self._positions = torch.cat((self._positions, positions))
-        if not first and bool((owners == owners[0]).all()):
-            return None
         mine = (self._owners == owners[:, None]) | (self._owners == SHARED)
         earlier = self._positions <= positions[:, None]
         return mine & earlier

@@ -14,7 +14,6 @@ from sa2va_cli.errors import UsageError
 from sa2va_cli.models.sa2va.chat import Conversation, subject_of
 from sa2va_cli.models.sa2va.checkpoint import Placement, load_model
 from sa2va_cli.models.sa2va.compiler import check_compiler
-from sa2va_cli.models.sa2va.compiling import compile_now
 from sa2va_cli.models.sa2va.config import Sa2vaConfig, load_config
 from sa2va_cli.models.sa2va.device import (
     choose_attention,
@@ -30,6 +29,8 @@ from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.pictures import ImageLike
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
+from sa2va_cli.models.sa2va.readiness import settle_model
+from sa2va_cli.models.sa2va.sight import Sight
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
 from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
@@ -109,9 +110,7 @@ class Sa2VA:
         tokenizer.check_fits(config.language.vocab_size)
         placement = Placement(chosen_device, chosen_dtype, implementation)
         model = load_model(source.folder, config, placement, sam2_weights)
-        model.segmenter.settle()
-        if compile:
-            compile_now(model, chosen_device)
+        settle_model(model, chosen_device, compiled=compile)
         return cls(model, tokenizer, source.revision)
 
     @property
@@ -181,12 +180,7 @@ class Sa2VA:
         self, image: ImageLike | Views, questions: Sequence[Question]
     ) -> list[Prediction]:
         """Answer several questions about one image, which both eyes see only once."""
-        views = self.steps.views(image)
-        answers, prompts = self._ask(questions, self.steps.see_image(views))
-        if not len(prompts):
-            return _without_masks(answers)
-        features = self.steps.features(views, video=False)
-        return self._segment(views.size, features, answers, prompts)()
+        return self.answer_images([(image, questions)])[0]
 
     @torch.inference_mode()
     def answer_images(
@@ -194,12 +188,12 @@ class Sa2VA:
     ) -> list[list[Prediction]]:
         """Several images, each with its own questions: seen in batches, answered side by side."""
         pictures = [self.steps.views(image) for image, _ in asked]
-        seen = self.steps.see_images(pictures)
+        seen, sight = self.steps.see_images(pictures), Sight(self.steps, pictures)
         said = self._ask_each(
-            [(questions, one) for (_, questions), one in zip(asked, seen, strict=True)]
+            [(questions, one) for (_, questions), one in zip(asked, seen, strict=True)],
+            sight.expect,
         )
-        drawn = [views for views, (_, prompts) in zip(pictures, said, strict=True) if len(prompts)]
-        features = self.steps.features_of_each(drawn)
+        features = sight.of_each([place for place, (_, prompts) in enumerate(said) if len(prompts)])
         sent = [
             self._segment(views.size, next(features), answers, prompts)
             if len(prompts)
@@ -331,9 +325,11 @@ class Sa2VA:
         return self._ask_each([(questions, seen)])[0]
 
     def _ask_each(
-        self, asked: Sequence[tuple[Sequence[Question], SeenPicture]]
+        self,
+        asked: Sequence[tuple[Sequence[Question], SeenPicture]],
+        on_expected: Callable[[list[bool]], None] | None = None,
     ) -> list[tuple[list[Answer], Tensor]]:
-        """The same about several pictures."""
+        """The same about several pictures; `on_expected` is for `Generator.generate_each`."""
         encode = self.steps.questions.encode
         texts = [_presence_texts(questions) for questions, _ in asked]
         encoded = [
@@ -343,7 +339,7 @@ class Sa2VA:
             )
             for (questions, seen), own in zip(asked, texts, strict=True)
         ]
-        said = self.generator.generate_each(encoded)
+        said = self.generator.generate_each(encoded, on_expected)
         answered = []
         for (questions, _), own, (generated, logits) in zip(asked, texts, said, strict=True):
             presence = {}

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sa2va_cli.models.sa2va.constants import made_once
 from sa2va_cli.models.sa2va.device import to_device
 
 MEAN = (0.485, 0.456, 0.406)
@@ -76,8 +77,7 @@ def tile_squares(tiles: list[Image.Image]) -> Tensor:
 
 def normalise_tiles(squares: Tensor) -> Tensor:
     """(tiles, 3, side, side) uint8 -> pixel_values, float32."""
-    values = squares.to(torch.float32) / 255
-    return (values - _channels(MEAN, values)) / _channels(STD, values)
+    return _normalise(squares.to(torch.float32), MEAN, STD)
 
 
 def sam_square(image: Image.Image, size: int) -> Tensor:
@@ -92,11 +92,16 @@ def normalise_sam(squares: Tensor, dtype: torch.dtype, *, video: bool) -> Tensor
     The reference normalises video frames in float32, but a picture in the model's dtype.
     """
     working = torch.float32 if video else dtype
-    values = squares.to(working) / 255
-    return ((values - _channels(SAM_MEAN, values)) / _channels(SAM_STD, values)).to(dtype)
+    return _normalise(squares.to(working), SAM_MEAN, SAM_STD).to(dtype)
 
 
-def _channels(constants: tuple[float, ...], like: Tensor) -> Tensor:
-    """(3, 1, 1), on its way to the device of `like` without a wait for what is done there."""
-    values = torch.tensor(constants, dtype=like.dtype).view(3, 1, 1)
-    return to_device(values, like.device)
+def _normalise(values: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(T, 3, H, W) of 0 to 255, its own from here on."""
+    mean_of, std_of = (_channels(one, values.dtype, values.device) for one in (mean, std))
+    return values.div_(255).sub_(mean_of).div_(std_of)
+
+
+@made_once
+def _channels(constants: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(3, 1, 1), on its way to the device without a wait for what is done there."""
+    return to_device(torch.tensor(constants, dtype=dtype).view(3, 1, 1), device)

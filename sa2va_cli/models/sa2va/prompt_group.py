@@ -124,24 +124,48 @@ class PromptGroup:
         self.answers = answers
         self.asides = asides
         self._device = answers[0].prompt.embeddings.device
-        self._cells = PackedCells(shared, self._device)
+        # One prompt alone sees all that was read.
+        several = len(answers) + len(asides) > 1
+        self._cells = PackedCells(shared, self._device) if several else None
 
     @property
     def unfinished(self) -> list[OpenAnswer]:
         return [answer for answer in self.answers if not answer.done]
 
+    def expects(self, token_id: int) -> bool:
+        """Whether an answer is drafted with this token."""
+        return any(token_id in answer.draft for answer in self.answers)
+
+    @property
+    def is_to_be_read_again(self) -> bool:
+        """Whether some answer came in other passes than if its draft had been right, and more
+        than text, which rounding does not touch, is wanted."""
+        surprising = not all(answer.is_as_drafted for answer in self.answers)
+        return surprising and (
+            bool(self.asides) or any(answer.has_masks for answer in self.answers)
+        )
+
     def chunk(self, parts: Iterable[tuple[int, int, int]]) -> Chunk:
         """The next cells: the row that owns them, the position of the first, and how many."""
         owned = [(row, start + i) for row, start, count in parts for i in range(count)]
         owners, positions = to_device(torch.tensor(owned).T.contiguous(), self._device)
-        return Chunk(positions, self._cells.append(owners, positions), self.read)
+        mask = self._cells.append(owners, positions) if self._cells else None
+        return Chunk(positions, mask, self.read)
 
     def forget_drafts(self) -> None:
         """They are verified: what was fed and is no part of its answer, nobody sees any more."""
         for answer in self.answers:
-            if answer.draft:
+            if answer.draft and self._cells:
                 self._cells.forget(self.shared, answer.row, answer.next_position)
-                answer.draft = ()
+            elif answer.draft:
+                self.read.cut(answer.next_position)
+            answer.draft = ()
+
+    def again(self) -> "PromptGroup":
+        """As if nothing was asked yet, with the answers as drafts."""
+        self.read.cut(self.shared)
+        drafted = [OpenAnswer(one.row, one.prompt, tuple(one.ids)) for one in self.answers]
+        return PromptGroup(self.shared, self.read, drafted, self.asides)
 
 
 def shared_length(prompts: list[EncodedPrompt]) -> int:

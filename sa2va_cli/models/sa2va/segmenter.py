@@ -45,6 +45,13 @@ class PromptTokens(nn.Module):
         self.no_mask = nn.Parameter(torch.zeros(1, width))
         self.register_buffer("position_matrix", torch.zeros(2, width // 2))
         self.position_matrix: Tensor
+        self.register_buffer("kept_positions", None, persistent=False)
+        self.kept_positions: Tensor | None
+
+    def keep_positions(self, side: int) -> None:
+        """Compute them once, for `side` x `side` cells of weights that do not change any more."""
+        with torch.no_grad():
+            self.kept_positions = self._positions((side, side))
 
     def empty(self, num_objects: int) -> Tensor:
         """(N, 2, C): no point given, twice; the second pads for the box that is not given."""
@@ -52,14 +59,19 @@ class PromptTokens(nn.Module):
 
     def image_positions(self, coarse: Tensor) -> Tensor:
         """(B, C, h, w): Fourier features of the cell centres, in the stored matrix's dtype."""
-        height, width = coarse.shape[-2:]
+        kept, size = self.kept_positions, coarse.shape[-2:]
+        positions = self._positions(size) if kept is None or kept.shape[-2:] != size else kept
+        return positions.to(coarse.dtype).expand(len(coarse), -1, -1, -1)
+
+    def _positions(self, size: tuple[int, ...]) -> Tensor:
+        """(1, C, h, w)"""
+        height, width = size
         matrix = self.position_matrix
         rows = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) + 0.5) / height
         columns = (torch.arange(width, device=matrix.device, dtype=matrix.dtype) + 0.5) / width
         centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         angles = 2 * torch.pi * ((2 * centres - 1) @ matrix)  # (h, w, C / 2)
-        positions = torch.cat((angles.sin(), angles.cos()), dim=-1).permute(2, 0, 1)
-        return positions[None].to(coarse.dtype).expand(len(coarse), -1, -1, -1)
+        return torch.cat((angles.sin(), angles.cos()), dim=-1).permute(2, 0, 1)[None]
 
 
 class Segmenter(nn.Module):
@@ -95,9 +107,15 @@ class Segmenter(nn.Module):
     def settle(self) -> None:
         """Compute the same faster; to be called when the weights are there and stay as they are."""
         self.image_encoder.keep_positions()
+        self.prompt_tokens.keep_positions(self.config.feature_side)
         memory = self.memory_time_embedding
         on_processor = memory.device.type == "cpu"
         self.memory_attention.averages_first = on_processor and memory.dtype == torch.float32
+
+    def fixed_networks(self) -> list[nn.Module]:
+        """Those whose inputs have few different shapes."""
+        networks: list[nn.Module] = [self.image_encoder, self.mask_decoder, self.memory_encoder]
+        return networks if self.tracking_decoder is None else [*networks, self.tracking_decoder]
 
     def encode(self, sam_pixel_values: Tensor) -> FrameFeatures:
         """(T, 3, size, size) -> the feature pyramid of T frames."""

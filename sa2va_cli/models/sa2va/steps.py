@@ -56,6 +56,9 @@ class Steps:
         self.questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
         self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
         self.greedy = Greedy(model.language_model.lm_head, forced_answer)
+        # A GPU that waits for pixels has all cores at work.
+        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(threads, "resize") if threads > 1 else None
 
     @property
     def config(self) -> Sa2vaConfig:
@@ -79,19 +82,21 @@ class Steps:
 
     def see_image(self, views: Views) -> SeenPicture:
         """An image as the language model gets it."""
+        self._begin_squares([views])
         return see_image(self._tile_tokens(views.tiles))
 
     def see_images(self, pictures: Sequence[Views]) -> list[SeenPicture]:
         """Several images, whose tiles share the passes of the vision tower."""
         tiles = self._of_each(lambda views: views.tiles, pictures)
-        tokens = self._tile_tokens(torch.cat(tiles))
+        self._begin_squares(pictures)
+        tokens = self._tile_tokens(torch.cat(tiles) if len(tiles) > 1 else tiles[0])
         return [see_image(own) for own in tokens.split([len(own) for own in tiles])]
 
     def see_video(self, key_frames: Sequence[Views]) -> SeenPicture:
         """The key frames of a video as the language model gets them."""
-        return see_video(
-            self._tile_tokens(torch.cat(self._of_each(lambda views: views.frame_tile, key_frames)))
-        )
+        tiles = self._of_each(lambda views: views.frame_tile, key_frames)
+        self._begin_squares(key_frames)
+        return see_video(self._tile_tokens(torch.cat(tiles)))
 
     def features(self, views: Views, *, video: bool) -> FrameFeatures:
         """SAM 2's view of one frame."""
@@ -168,11 +173,15 @@ class Steps:
 
     def _of_each(self, make: Callable[[Views], Tensor], pictures: Sequence[Views]) -> list[Tensor]:
         """What is made of each picture, in order; a GPU that waits for it has all cores at work."""
-        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
-        if min(threads, len(pictures)) < 2:
+        if self._pool is None or len(pictures) < 2:
             return [make(views) for views in pictures]
-        with ThreadPoolExecutor(threads, "resize") as pool:
-            return list(pool.map(make, pictures))
+        return list(self._pool.map(make, pictures))
+
+    def _begin_squares(self, pictures: Sequence[Views]) -> None:
+        """What SAM 2 is to see, while a GPU is busy with what comes before that."""
+        if self._pool is not None:
+            for views in pictures:
+                views.make_square_in(self._pool)
 
     def _tile_tokens(self, tiles: Tensor) -> Tensor:
         """(tiles, 3, side, side) uint8 -> (tiles, tokens_per_tile, D)."""

@@ -6,6 +6,7 @@ the model looks back at. Memory use therefore does not depend on the length of t
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,6 +69,7 @@ class Tracker:
         self._older: deque[Pointed] = deque(maxlen=MAX_POINTER_DISTANCE - NUM_RECENT)
         self._pending: list[_Pending] = []  # conditioning frames, until a frame is tracked
         self._newest: _Pending | None = None  # the tracked frame before
+        self._positions: tuple[Any, Tensor] | None = None  # the last, behind what it holds for
 
     def condition(self, frame_idx: int, features: FrameFeatures, decoded: DecodedMasks) -> None:
         """A frame with known masks; all tracked frames remember it."""
@@ -136,20 +138,25 @@ class Tracker:
             if frame_idx - frame.frame_idx <= MAX_POINTER_DISTANCE
         ]
         pointers = torch.stack([frame.pointers for frame in pointing], dim=1)  # (N, P, C)
-        times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
-        dtype, size = times.dtype, self._segmenter.config.memory_size
+        dtype = self._segmenter.memory_time_embedding.dtype
+        size = self._segmenter.config.memory_size
         pointer_cells = pointers.to(dtype).unflatten(2, (-1, size)).flatten(1, 2)  # (N, P*C/D, D)
         memory = torch.cat([*(cells.to(dtype) for cells, _ in spatial), pointer_cells], dim=1)
 
-        side = self._segmenter.config.feature_side
-        where = sine_positions(side, size, memory.device).to(dtype)
-        positions = torch.cat(
-            [
-                *(where + times[time] for _, time in spatial),
-                where.new_zeros(pointer_cells.shape[1], size),
-            ]
-        )
-        return memory, positions, pointer_cells.shape[1]
+        ages, num_pointers = [age for _, age in spatial], pointer_cells.shape[1]
+        return memory, self._key_positions(ages, num_pointers), num_pointers
+
+    def _key_positions(self, ages: list[int], num_pointers: int) -> Tensor:
+        """(K, D) of memories of these ages, then of pointers. From some frame on they are the same
+        for all frames."""
+        wanted = (*ages, num_pointers)
+        if self._positions is None or self._positions[0] != wanted:
+            times = self._segmenter.memory_time_embedding.flatten(1)  # (7, D)
+            side, size = self._segmenter.config.feature_side, times.shape[1]
+            where = sine_positions(side, size, times.device).to(times.dtype)
+            spatial = [where + times[age] for age in ages]
+            self._positions = wanted, torch.cat([*spatial, where.new_zeros(num_pointers, size)])
+        return self._positions[1]
 
 
 def _some(frame: Remembered, objects: list[int]) -> Remembered:

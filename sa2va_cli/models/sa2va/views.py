@@ -2,6 +2,7 @@
 can make it ahead of them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from functools import cached_property
 
 from PIL import Image
@@ -22,6 +23,7 @@ class Views:
         self.size = picture.size  # (width, height)
         self._picture: Image.Image | None = picture
         self._config = config
+        self._in_the_making: Future[Tensor] | None = None
 
     @cached_property
     def tiles(self) -> Tensor:
@@ -38,6 +40,14 @@ class Views:
     @cached_property
     def square(self) -> Tensor:
         """(1, 3, size, size) uint8: for SAM 2."""
+        return self._make_square() if self._in_the_making is None else self._in_the_making.result()
+
+    def make_square_in(self, pool: Executor) -> None:
+        """Begin with it now: who wants it waits for what is left."""
+        if "square" not in self.__dict__ and self._in_the_making is None:
+            self._in_the_making = pool.submit(self._make_square)
+
+    def _make_square(self) -> Tensor:
         return sam_square(self._original, self._config.segmenter.image_size)[None]
 
     def of_a_picture(self) -> "Views":

@@ -3,27 +3,40 @@
 import torch
 from torch import Tensor, nn
 from transformers import InternVLVisionConfig, InternVLVisionModel
+from transformers.models.internvl.modeling_internvl import InternVLVisionLayer
 
 from sa2va_cli.models.sa2va.config import VisionConfig
 
 
 def build_vision_encoder(config: VisionConfig, attention: str) -> InternVLVisionModel:
     """InternViT; its last layer's output is used, without a final norm."""
-    return InternVLVisionModel(
-        InternVLVisionConfig(
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            attention_bias=config.qkv_bias,
-            use_qk_norm=config.qk_normalization,
-            intermediate_size=config.intermediate_size,
-            norm_type=config.norm_type,
-            layer_norm_eps=config.layer_norm_eps,
-            image_size=config.image_size,
-            patch_size=config.patch_size,
-            attn_implementation=attention,
-        )
+    settings = InternVLVisionConfig(
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        attention_bias=config.qkv_bias,
+        use_qk_norm=config.qk_normalization,
+        intermediate_size=config.intermediate_size,
+        norm_type=config.norm_type,
+        layer_norm_eps=config.layer_norm_eps,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        attn_implementation=attention,
     )
+    tower = InternVLVisionModel(settings)
+    tower.encoder.layer = nn.ModuleList(TowerLayer(settings) for _ in range(config.num_layers))
+    return tower
+
+
+class TowerLayer(InternVLVisionLayer):
+    """transformers' layer, which scales and adds what is new in one step."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(tiles, T, D) -> (tiles, T, D)"""
+        attended, _ = self.attention(self.layernorm_before(hidden_states))
+        hidden_states = torch.addcmul(hidden_states, attended, self.lambda_1)
+        new = self.mlp(self.layernorm_after(hidden_states))
+        return torch.addcmul(hidden_states, new, self.lambda_2)
 
 
 def pixel_shuffle(features: Tensor, ratio: float) -> Tensor:
