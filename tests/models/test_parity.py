@@ -60,8 +60,8 @@ def test_ids_equal_the_reference(name, golden_case, model_for, monkeypatch):
     case = golden_case(name)
     prompts, answers, generate_each = [], [], Generator.generate_each
 
-    def recording(self, asked):
-        said = generate_each(self, asked)
+    def recording(self, asked, *rest):
+        said = generate_each(self, asked, *rest)
         prompts.extend(asked[0][0])
         answers.extend(said[0][0])
         return said
