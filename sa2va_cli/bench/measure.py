@@ -19,7 +19,7 @@ from sa2va_cli.models.sa2va.video import VideoAnswers
 from sa2va_cli.prefetch import prefetch_batches
 from sa2va_cli.results import Prediction, Question
 
-WARM_UPS = {"cpu": 1, "cuda": 3}  # on a GPU, what comes again is recorded the third time
+WARM_UPS = 3  # of the fast engine on a GPU: what comes for the third time is recorded
 ELSE = "everything else"  # pixels in, masks out, and Python
 
 
@@ -123,7 +123,8 @@ class Bench:
         engines = self._make_engines(work)
         for engine in engines.values():
             # Libraries warm up, and the fast engine learns what this model usually says.
-            for _ in range(WARM_UPS[self._device.type]):
+            records = isinstance(engine, Sa2VA) and self._device.type == "cuda"
+            for _ in range(WARM_UPS if records else 1):
                 self._answer(engine, ready.on_one_tile(engine.model.config.vision.image_size))
         turns = self._turns(engines, ready, repeat)
         measurements = tuple(
