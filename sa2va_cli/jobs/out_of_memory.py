@@ -104,6 +104,9 @@ def memory_reason(error: BaseException) -> str:
 
 def free_memory() -> None:
     """Outside of `except`: the error holds on to everything that was in use."""
+    recording = sys.modules.get("sa2va_cli.models.sa2va.recording")
+    if recording:
+        recording.forget_recordings()
     gc.collect()
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():

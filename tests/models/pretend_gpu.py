@@ -7,7 +7,6 @@ came behind it. Kernels, number formats that only a GPU lacks, and other races a
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -59,8 +58,8 @@ class Graph:
 class Recording(TorchDispatchMode):
     """torch.cuda.graph, of which there is one at a time."""
 
-    def __init__(self, graph: Graph, pool: str, capture_error_mode: str) -> None:
-        assert (pool, capture_error_mode) == (POOL, "thread_local")
+    def __init__(self, graph: Graph, pool: object, stream: str, capture_error_mode: str) -> None:
+        assert (stream, capture_error_mode) == (f"a stream of {GPU}", "thread_local")
         super().__init__()
         self.graph = graph
 
@@ -71,14 +70,13 @@ class Recording(TorchDispatchMode):
         return results
 
 
-POOL = "the memory of all graphs"
 CUDA = {
     "Event": Event,
     "current_stream": lambda device: STREAM,
     "CUDAGraph": Graph,
     "graph": Recording,
-    "graph_pool_handle": lambda: POOL,
-    "device": lambda device: nullcontext(),
+    "graph_pool_handle": object,
+    "Stream": lambda device: f"a stream of {device}",
     "mem_get_info": lambda device: (2**40, 2**40),
     "memory_reserved": lambda device: 0,
     "memory_allocated": lambda device: 0,

@@ -110,6 +110,27 @@ def test_a_gpu_reads_questions_in_one_pass_and_looks_at_pictures_meanwhile(
         hook.remove()
 
 
+def test_pictures_with_and_without_masks_are_answered_together_as_alone(golden_checkpoint):
+    """Also where an answer is not as expected, with and without a draft."""
+    model = on_gpu(golden_checkpoint, torch.float32)
+    segment, present, color = QUESTIONS[:3]
+    asked = [
+        (PICTURE, [segment, present]),
+        (PICTURE[:, :50], [color]),
+        (PICTURE[:40], [present]),
+        (PICTURE[10:], [segment]),
+    ]
+    for _ in range(3):
+        together = model.answer_images(asked)
+        for ours, (picture, questions) in zip(together, asked, strict=True):
+            alone = model.answer_image(picture, questions)
+            assert texts(ours) == texts(alone)
+            for one, other in zip(ours, alone, strict=True):
+                assert one.answer.presence == pytest.approx(other.answer.presence, abs=1e-5)
+                for frame, wanted in zip(one.frames, other.frames, strict=True):
+                    assert (frame.masks == wanted.masks).mean() > 0.999
+
+
 def test_a_video(gpu_model):
     assert len(list(gpu_model.answer_video(clip(7), ONE))) == 7
 

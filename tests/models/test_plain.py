@@ -89,9 +89,10 @@ def test_no_draft_changes_an_answer(forgetful, monkeypatch, texts):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_drafted_in_the_middle_changes_an_answer(forgetful, monkeypatch, seed):
+@pytest.mark.parametrize("texts", [("caption", "one", "two"), ("caption",)])
+def test_nothing_drafted_in_the_middle_changes_an_answer(forgetful, monkeypatch, seed, texts):
     """Some guesses are right for some tokens, some are nonsense, some end the answer."""
-    questions = [Question(TEXTS[text]) for text in ("caption", "one", "two")]
+    questions = [Question(TEXTS[text]) for text in texts]
     slow = PlainEngine(forgetful.steps).answer_image(PICTURE, questions)
     said = [forgetful.tokenizer.encode(one.text) for one in slow]
     rng = np.random.default_rng(seed)

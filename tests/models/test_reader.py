@@ -211,6 +211,20 @@ def test_positions_are_asked_for_only_where_the_model_was_not_trained():
         assert len(asked) == times
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+@torch.inference_mode()
+def test_what_is_read_does_not_depend_on_what_was_read_of_others(scaling):
+    texts = [torch.randn(length, WIDTH) for length in (2 * TRAINED, TRAINED + 8, TRAINED - 4)]
+    used, said = Reader(language_model(scaling=SCALINGS[scaling])), []
+    for text in texts:
+        fresh = Reader(language_model(scaling=SCALINGS[scaling]))
+        said = [
+            reader(text, Chunk(torch.arange(len(text)), None, reader.new_cells()))
+            for reader in (used, fresh)
+        ]
+        assert torch.equal(*said)
+
+
 def test_the_reader_has_no_weights_of_its_own(golden_model):
     assert not list(golden_model.model.reader.parameters())
     assert not [name for name in golden_model.model.state_dict() if "reader" in name]

@@ -13,6 +13,7 @@ from sa2va_cli.demo.train import STAGES, Run, StageRun
 from sa2va_cli.jobs.model_source import Loading, Sa2vaLoader
 from sa2va_cli.jobs.out_of_memory import Sparing, TooLarge
 from sa2va_cli.models.sa2va.plain import PlainEngine
+from sa2va_cli.models.sa2va.preprocess import normalise_sam
 from sa2va_cli.results import Question, VideoOptions
 from tests.models.test_video import GOLDEN_I, clip
 from tests.models.test_windows import ListFootage, assert_same, run
@@ -78,6 +79,20 @@ def test_the_same_again_is_the_same_to_the_last_bit(model):
     model.answer_image(PICTURE, QUESTIONS)  # drafts are known from here on
     first, second = (model.answer_image(PICTURE, QUESTIONS) for _ in range(2))
     assert bits(first) and bits(first) == bits(second)
+
+
+def test_what_is_recorded_computes_the_same_bits_of_other_pictures(model):
+    """SAM 2's encoder, run as it is and replayed, two pictures in turns."""
+    steps, encoder = model.steps, model.model.segmenter.image_encoder
+    with torch.inference_mode():
+        for picture in (PICTURE, PICTURE[::-1].copy()) * 4:
+            views = steps.views(picture)
+            pixels = normalise_sam(views.square.to(DEVICE), steps.dtype, video=False)
+            replayed, anew = (
+                steps.features(views, video=False),
+                type(encoder).forward(encoder, pixels),
+            )
+            assert all(torch.equal(*pair) for pair in zip(replayed, anew, strict=True))
 
 
 def test_both_engines_agree(precise_model):

@@ -21,7 +21,7 @@ from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
 from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
-KEPT_FRAMES = 32  # of a video, with their SAM 2 features: 16 MB each; others are encoded anew
+KEPT_FRAMES = 32  # of a video, with SAM 2 features: 44 MB in bfloat16; others are encoded anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,12 @@ class Chunk:
         new, seen = len(self), self.cells.length + len(self)
         if self.mask is not None:
             return replace(self, mask=_additive(self.mask, dtype))
-        if new == 1:
+        if new in (1, seen):
             return self
-        if new == seen or self.positions.is_cuda:  # GPUs have a kernel for it
+        if self.positions.is_cuda:  # GPUs have a kernel for it
             return replace(self, mask=causal_lower_right(new, seen))
-        return replace(self, mask=_additive(torch.ones(new, seen).tril(seen - new).bool(), dtype))
+        triangle = torch.ones(new, seen, dtype=torch.bool).tril(seen - new)
+        return replace(self, mask=_additive(triangle, dtype))
 
 
 class Reader(nn.Module):
@@ -99,7 +100,7 @@ class Reader(nn.Module):
         """The sines with the sign that `turn_in_place` needs."""
         rotary = self.language_model.model.rotary_emb
         longest = max(chunk.cells.length + len(chunk) for chunk in chunks)
-        if longest <= rotary.original_max_seq_len and rotary.rope_type != "longrope":
+        if rotary.rope_type != "dynamic" or longest <= rotary.original_max_seq_len:
             # As trained. transformers would ask the positions, and wait for a GPU to tell them.
             positions = torch.cat([chunk.positions for chunk in chunks])
             angles = positions[:, None].float() * rotary.original_inv_freq.float()
@@ -107,8 +108,13 @@ class Reader(nn.Module):
                 torch.cat((part, part), dim=1) * rotary.attention_scaling
                 for part in (angles.cos(), angles.sin())
             )
-        else:  # for each chunk by itself: "dynamic" angles depend on how far it goes
-            pairs = [rotary(embeddings, chunk.positions[None]) for chunk in chunks]
+        else:  # for each chunk by itself: its angles depend on how far it goes
+            pairs = []
+            for chunk in chunks:
+                # Not on how far others went before.
+                rotary.inv_freq = rotary.original_inv_freq
+                rotary.max_seq_len_cached = rotary.original_max_seq_len
+                pairs.append(rotary(embeddings, chunk.positions[None]))
             cosines, sines = (torch.cat(part, dim=1)[0] for part in zip(*pairs, strict=True))
         sines[:, : sines.shape[1] // 2].neg_()
         return cosines[:, None].to(embeddings.dtype), sines[:, None].to(embeddings.dtype)
@@ -122,6 +128,7 @@ class Layer:
         attention = network.self_attn
         self._head_dim = attention.head_dim
         self._attention_inputs = Joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        # Of the last layer only, and there once a picture: not worth being merged.
         self._cache_inputs = Joined(attention.k_proj, attention.v_proj)
 
     def settle(self) -> None:
@@ -175,7 +182,10 @@ def look(queries: Tensor, chunk: Chunk, layer: int) -> Tensor:
     # Several heads of queries look at one of keys: as a group, so that nothing is copied.
     groups = queries.unflatten(1, (chunk.cells.heads, -1)).permute(1, 2, 0, 3)  # (H', H/H', T, d)
     seen = cells[:, :, None, :stop].expand(-1, -1, groups.shape[1], -1, -1)
-    output = F.scaled_dot_product_attention(groups, seen[0], seen[1], attn_mask=chunk.mask)
+    causal = chunk.mask is None and len(queries) > 1
+    output = F.scaled_dot_product_attention(
+        groups, seen[0], seen[1], attn_mask=chunk.mask, is_causal=causal
+    )
     return output.permute(2, 0, 1, 3).flatten(1)
 
 

@@ -12,5 +12,5 @@ def settle_model(model: Sa2vaModel, device: torch.device, *, compiled: bool) -> 
     model.settle()
     if compiled:
         compile_now(model, device)
-    if device.type == "cuda":
-        record_networks(model.segmenter.fixed_networks())
+    elif device.type == "cuda":
+        record_networks(model.segmenter.fixed_networks(), device)

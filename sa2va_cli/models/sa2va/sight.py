@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
-from sa2va_cli.models.sa2va.steps import Steps
+from sa2va_cli.models.sa2va.steps import FRAME_BATCH, Steps
 from sa2va_cli.models.sa2va.views import Views
+
+MOST = 2 * FRAME_BATCH  # pictures made ahead: 44 MB each at the published sizes
 
 
 class Sight:
@@ -22,7 +24,7 @@ class Sight:
         pictures by name, which takes as long.
         """
         if self._steps.device.type == "cuda":
-            places = [place for place, is_wanted in enumerate(wanted) if is_wanted]
+            places = [place for place, is_wanted in enumerate(wanted) if is_wanted][:MOST]
             self._made = dict(zip(places, self._encode(places), strict=True))
 
     def of_each(self, places: Sequence[int]) -> Iterator[FrameFeatures]:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -42,23 +42,24 @@ class Steps:
         model: Sa2vaModel,
         tokenizer: Tokenizer,
         forced_answer: Ids = (),
-        tiles_at_once: int | None = None,
+        *,
+        as_reference: bool = False,
     ) -> None:
-        """`forced_answer`: see Greedy. `tiles_at_once` go through the vision tower.
-
-        On a processor that is one: more are not faster, and take memory that has to be cleared.
-        """
+        """`forced_answer`: see Greedy. `as_reference`: nothing is done beside anything else."""
         self.model = model
         self.tokenizer = tokenizer
         embed_tokens = model.language_model.get_input_embeddings()
         self.device, self.dtype = embed_tokens.weight.device, embed_tokens.weight.dtype
-        self._tiles_at_once = tiles_at_once or (1 if self.device.type == "cpu" else TILE_BATCH)
+        # On a processor more tiles at a time are not faster, and take memory that is to be cleared.
+        one_by_one = self.device.type == "cpu" and not as_reference
+        self._tiles_at_once = 1 if one_by_one else TILE_BATCH
         self.questions = QuestionEncoder(model.config, tokenizer, embed_tokens)
         self.stop = StopRule(tokenizer, STOP_WORDS[model.config.template])
         self.greedy = Greedy(model.language_model.lm_head, forced_answer)
-        # A GPU that waits for pixels has all cores at work.
-        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(threads, "resize") if threads > 1 else None
+        self._pool: Executor | None = None
+        if self.device.type != "cpu" and torch.get_num_threads() > 1 and not as_reference:
+            # A GPU that waits for pixels has all cores at work.
+            self._pool = ThreadPoolExecutor(torch.get_num_threads(), "resize")
 
     @property
     def config(self) -> Sa2vaConfig:
@@ -67,7 +68,7 @@ class Steps:
     def as_the_reference(self) -> "Steps":
         """The same weights, not copied, behind explicit attention matrices, all tiles at once."""
         twin = with_attention(self.model, "eager")
-        return Steps(twin, self.tokenizer, self.greedy.forced, TILE_BATCH)
+        return Steps(twin, self.tokenizer, self.greedy.forced, as_reference=True)
 
     def views(self, picture: ImageLike | Views) -> Views:
         """What the eyes get of a picture; one that is prepared already stays as it is."""

@@ -3,7 +3,6 @@ can make it ahead of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from functools import cached_property
 
 from PIL import Image
 from torch import Tensor
@@ -23,29 +22,40 @@ class Views:
         self.size = picture.size  # (width, height)
         self._picture: Image.Image | None = picture
         self._config = config
-        self._in_the_making: Future[Tensor] | None = None
+        # Not cached properties: until Python 3.12 those of all pictures share one lock.
+        self._tiles: Tensor | None = None
+        self._frame_tile: Tensor | None = None
+        self._square: Tensor | None = None
+        self._square_to_come: Future[Tensor] | None = None
 
-    @cached_property
+    @property
     def tiles(self) -> Tensor:
         """(tiles, 3, side, side) uint8: the picture for InternViT."""
-        config = self._config
-        tiles = image_tiles(self._original, config.vision.image_size, config.max_tiles)
-        return tile_squares(tiles)
+        if self._tiles is None:
+            side, most = self._config.vision.image_size, self._config.max_tiles
+            self._tiles = tile_squares(image_tiles(self._original, side, most))
+        return self._tiles
 
-    @cached_property
+    @property
     def frame_tile(self) -> Tensor:
         """(1, 3, side, side) uint8: a frame for InternViT."""
-        return tile_squares([frame_tile(self._original, self._config.vision.image_size)])
+        if self._frame_tile is None:
+            side = self._config.vision.image_size
+            self._frame_tile = tile_squares([frame_tile(self._original, side)])
+        return self._frame_tile
 
-    @cached_property
+    @property
     def square(self) -> Tensor:
         """(1, 3, size, size) uint8: for SAM 2."""
-        return self._make_square() if self._in_the_making is None else self._in_the_making.result()
+        if self._square is None:
+            coming, self._square_to_come = self._square_to_come, None
+            self._square = coming.result() if coming else self._make_square()
+        return self._square
 
     def make_square_in(self, pool: Executor) -> None:
         """Begin with it now: who wants it waits for what is left."""
-        if "square" not in self.__dict__ and self._in_the_making is None:
-            self._in_the_making = pool.submit(self._make_square)
+        if self._square is None and self._square_to_come is None:
+            self._square_to_come = pool.submit(self._make_square)
 
     def _make_square(self) -> Tensor:
         return sam_square(self._original, self._config.segmenter.image_size)[None]

@@ -10,26 +10,33 @@ from sa2va_cli.models.sa2va.config import VisionConfig
 
 def build_vision_encoder(config: VisionConfig, attention: str) -> InternVLVisionModel:
     """InternViT; its last layer's output is used, without a final norm."""
-    settings = InternVLVisionConfig(
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        attention_bias=config.qkv_bias,
-        use_qk_norm=config.qk_normalization,
-        intermediate_size=config.intermediate_size,
-        norm_type=config.norm_type,
-        layer_norm_eps=config.layer_norm_eps,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        attn_implementation=attention,
+    tower = InternVLVisionModel(
+        InternVLVisionConfig(
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_layers,
+            num_attention_heads=config.num_heads,
+            attention_bias=config.qkv_bias,
+            use_qk_norm=config.qk_normalization,
+            intermediate_size=config.intermediate_size,
+            norm_type=config.norm_type,
+            layer_norm_eps=config.layer_norm_eps,
+            image_size=config.image_size,
+            patch_size=config.patch_size,
+            attn_implementation=attention,
+        )
     )
-    tower = InternVLVisionModel(settings)
-    tower.encoder.layer = nn.ModuleList(TowerLayer(settings) for _ in range(config.num_layers))
+    tower.encoder.layer = nn.ModuleList(TowerLayer(layer) for layer in tower.encoder.layer)
     return tower
 
 
-class TowerLayer(InternVLVisionLayer):
+class TowerLayer(nn.Module):
     """transformers' layer, which scales and adds what is new in one step."""
+
+    def __init__(self, like: InternVLVisionLayer) -> None:
+        super().__init__()
+        self.attention, self.mlp = like.attention, like.mlp
+        self.layernorm_before, self.layernorm_after = like.layernorm_before, like.layernorm_after
+        self.lambda_1, self.lambda_2 = like.lambda_1, like.lambda_2
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(tiles, T, D) -> (tiles, T, D)"""
