@@ -225,7 +225,7 @@ class Bench:
             return max((len(frame.masks) for frame in stream), default=0)
         if ready.work.kind in SEVERAL:
             batches: Iterable[Sequence[Any]] = [ready.pictures]
-            if ready.work.kind == "images":
+            if ready.work.kind == "images" and isinstance(engine, Sa2VA):
                 batches = self._prepared(engine, ready.pictures)
             answers = (
                 engine.answer_images([(picture, ready.questions) for picture in batch])
@@ -236,11 +236,10 @@ class Bench:
             predictions = engine.answer_image(ready.pictures[0], ready.questions)
         return sum(len(frame.masks) for one in predictions for frame in one.frames)
 
-    def _prepared(self, engine: Engine, pictures: Sequence[Image.Image]) -> Iterator[Sequence[Any]]:
+    def _prepared(self, engine: Sa2VA, pictures: Sequence[Image.Image]) -> Iterator[Sequence[Any]]:
         """As `sa2va annotate` has them: resized ahead of the model, and a few at a time."""
-        prepare = engine.prepare if isinstance(engine, Sa2VA) else _as_it_is
         threads = self._machine.threads
-        return prefetch_batches(pictures, prepare, lambda _: True, self._at_once, threads)
+        return prefetch_batches(pictures, engine.prepare, lambda _: True, self._at_once, threads)
 
 
 def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:
@@ -248,7 +247,3 @@ def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:
     if len(times) != 2:
         return None
     return median(slow / fast for fast, slow in zip(*times, strict=True))
-
-
-def _as_it_is(picture: Image.Image) -> Image.Image:
-    return picture

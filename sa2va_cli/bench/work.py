@@ -133,6 +133,5 @@ def _parse_work(text: str) -> Work:
     raise UsageError(
         f"Unknown work {text!r}.",
         hint="write image-8 (prompts), images-8 or batch-8 (pictures), caption-6 ([SEG]s) or "
-        "video-4 (prompts); "
-        f"at most {MAX_PROMPTS}",
+        f"video-4 (prompts); at most {MAX_PROMPTS}",
     )

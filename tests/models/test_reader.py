@@ -194,7 +194,7 @@ def test_settled_it_multiplies_once_what_was_three_with_the_same_weights(dtype):
     for part in ("weight", "bias"):
         own = [getattr(p, part) for p in (attention.q_proj, attention.k_proj, attention.v_proj)]
         assert len({one.untyped_storage().data_ptr() for one in own}) == 1
-    assert not any(weight.requires_grad for weight in (attention.q_proj.weight,))
+    assert not attention.q_proj.weight.requires_grad
 
 
 @torch.inference_mode()

@@ -9,7 +9,6 @@ from sa2va_cli.models.sa2va.recording import (
     RECURRENCE,
     Recorded,
     Room,
-    forget_recordings,
     record_networks,
 )
 from tests.models.pretend_gpu import GPU, PretendGpu
@@ -119,7 +118,6 @@ def test_where_memory_is_short_recordings_are_forgotten():
     for seed in range(4):
         check(recorded, *arguments(seed))
     assert run.runs == 2 * RECURRENCE
-    forget_recordings()
 
 
 def test_who_wants_gradients_gets_them():

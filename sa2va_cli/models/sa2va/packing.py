@@ -15,7 +15,6 @@ class PackedCells:
     """Who owns each cell of the cache, and at which position of its own sequence it stands."""
 
     def __init__(self, shared: int, device: torch.device) -> None:
-        self.device = device
         self._owners = torch.full((shared,), SHARED, device=device)
         self._positions = torch.arange(shared, device=device)
 

@@ -6,7 +6,6 @@ the model looks back at. Memory use therefore does not depend on the length of t
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +68,8 @@ class Tracker:
         self._older: deque[Pointed] = deque(maxlen=MAX_POINTER_DISTANCE - NUM_RECENT)
         self._pending: list[_Pending] = []  # conditioning frames, until a frame is tracked
         self._newest: _Pending | None = None  # the tracked frame before
-        self._positions: tuple[Any, Tensor] | None = None  # the last, behind what it holds for
+        # The last key positions, behind the ages and the number of pointers that they hold for.
+        self._positions: tuple[tuple[int, ...], Tensor] | None = None
 
     def condition(self, frame_idx: int, features: FrameFeatures, decoded: DecodedMasks) -> None:
         """A frame with known masks; all tracked frames remember it."""
