@@ -1,7 +1,7 @@
 """The floor: floating-point operations and bytes of each stage, from the config alone.
 
 Networks of a fixed shape are run on torch's meta device, where nothing is computed, under its own
-counter; what depends on lengths is linear in them, or a formula of two lines.
+counter; what the language model does is a formula of two lines.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ class Arithmetic:
     def __init__(self, config: Sa2vaConfig) -> None:
         self._config = config
         self._model = meta_model(config, "eager")  # its attention is counted as two products
+        self._counted: dict[tuple[int, int, int, bool], float] = {}  # attention to memories
 
     @cached_property
     def tile(self) -> float:
@@ -66,11 +67,18 @@ class Arithmetic:
         one, two = self._masks_of_one_picture
         return pictures * (one + (objects - 1) * (two - one))
 
-    def memory_attention(self, objects: int, cells: int, averages_first: bool = False) -> float:
-        """For one frame: objects with so many memory cells each."""
-        averaging = self._averaging_first if averages_first else self._projecting_first
-        shared, own, for_cell = averaging
-        return shared + objects * (own + cells * for_cell)
+    def memory_attention(
+        self, objects: int, cells: int, pointers: int, averages_first: bool = False
+    ) -> float:
+        """For one frame: objects with so many memory cells each, the last of them pointers."""
+        asked = (objects, cells, pointers, averages_first)
+        if asked not in self._counted:
+            network, config = self._model.segmenter.memory_attention, self._config.segmenter
+            network.averages_first = averages_first
+            coarse = _empty(1, config.hidden_size, config.feature_side, config.feature_side)
+            memory = _empty(objects, cells, config.memory_size)
+            self._counted[asked] = self._count(lambda: network(coarse, memory, memory[0], pointers))
+        return self._counted[asked]
 
     @cached_property
     def memory(self) -> float:
@@ -91,30 +99,6 @@ class Arithmetic:
             for n in (1, 2)
         )
         return one, two
-
-    @cached_property
-    def _projecting_first(self) -> tuple[float, float, float]:
-        return self._attention_to_cells(averages_first=False)
-
-    @cached_property
-    def _averaging_first(self) -> tuple[float, float, float]:
-        return self._attention_to_cells(averages_first=True)
-
-    def _attention_to_cells(self, *, averages_first: bool) -> tuple[float, float, float]:
-        """What all objects share, what each adds without memories, and what a memory cell adds."""
-        self._model.segmenter.memory_attention.averages_first = averages_first
-        config = self._config.segmenter
-        coarse = _empty(1, config.hidden_size, config.feature_side, config.feature_side)
-        step = config.feature_side**2
-
-        def attend(objects: int, memories: int) -> float:
-            memory = _empty(objects, memories * step, config.memory_size)
-            network = self._model.segmenter.memory_attention
-            return self._count(lambda: network(coarse, memory, memory[0], 0))
-
-        alone = attend(1, 1)
-        for_object, for_memory = attend(2, 1) - alone, attend(1, 2) - alone
-        return alone - for_object, for_object - for_memory, for_memory / step
 
     def _count(self, run: Callable[[], object]) -> float:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -133,9 +133,11 @@ class StageClock:
         return partial(self._arithmetic.masks, pictures, objects)
 
     def _memory_flops(self, args: Any, kwargs: Any) -> Count:
-        objects, cells = args[1].shape[:2]
+        _, memory, _, pointers = args
+        objects, cells, _ = memory.shape
         averages_first = self._model.segmenter.memory_attention.averages_first
-        return partial(self._arithmetic.memory_attention, objects, cells, averages_first)
+        count = self._arithmetic.memory_attention
+        return partial(count, objects, cells, pointers, averages_first)
 
     def _now(self) -> Moment:
         if self._device.type != "cuda":

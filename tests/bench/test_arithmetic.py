@@ -39,19 +39,29 @@ def test_a_prefill_costs_two_operations_a_weight_and_token_and_the_attention(cou
     assert spared == pytest.approx(2 * last_but_keys_and_values, rel=0.001)
 
 
-def test_objects_and_memory_cells_add_up(count, config):
+def test_memory_attention_is_counted_as_it_is_run(count, config):
     segmenter = meta_model(config, "eager").segmenter
     coarse = torch.empty(1, 256, 64, 64, device="meta")
-    memory = torch.empty(3, 3 * 4096, 64, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        segmenter.memory_attention(coarse, memory, memory[0], 0)
-    assert count.memory_attention(3, 3 * 4096) == pytest.approx(counter.get_total_flops())
-    segmenter.memory_attention.averages_first = True
-    with FlopCounterMode(display=False) as fewer, torch.inference_mode():
-        segmenter.memory_attention(coarse, memory, memory[0], 0)
-    assert fewer.get_total_flops() < 0.75 * counter.get_total_flops()
-    averaged = count.memory_attention(3, 3 * 4096, averages_first=True)
-    assert averaged == pytest.approx(fewer.get_total_flops())
+
+    def counted(memories: int, averages_first: bool) -> float:
+        memory = torch.empty(3, memories * 4096 + 8, 64, device="meta")
+        segmenter.memory_attention.averages_first = averages_first
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            segmenter.memory_attention(coarse, memory, memory[0], 8)
+        total = counter.get_total_flops()
+        for _ in range(2):  # also when it was asked for the other way in between
+            asked = count.memory_attention(3, memories * 4096 + 8, 8, averages_first)
+            assert asked == pytest.approx(total)
+        return total
+
+    pairs = 3 * 4 * 4096**2  # of a query and a cell: three objects, four layers, one more memory
+    projected = 3 * 4 * 4096 * 256 * 64
+    assert counted(2, False) - counted(1, False) == 2 * (pairs * (256 + 256) + 2 * projected)
+    assert counted(2, True) - counted(1, True) == 2 * (pairs * (256 + 64) + projected)
+    assert counted(11, True) - counted(10, True) == 2 * pairs * 3 * 65  # no keys any more
+
+
+def test_objects_add_up(count):
     assert count.masks(1, 5) - count.masks(1, 4) == count.masks(1, 2) - count.masks(1, 1)
     assert count.masks(2, 1) == 2 * count.masks(1, 1)
     assert 1.5e12 < count.frame < 2e12  # Hiera-L at 1024 pixels

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sa2va_cli.models.sa2va import memory as memory_module
-from sa2va_cli.models.sa2va import segmenter
+from sa2va_cli.models.sa2va import averaging, segmenter
 from sa2va_cli.models.sa2va.arriving import Arrival, SentMasks, pack
 from sa2va_cli.models.sa2va.segmenter import full_size_masks
 from sa2va_cli.results import Question
@@ -73,7 +72,9 @@ def test_memories_averaged_first_are_the_same_as_values_averaged(golden_model, m
     coarse = torch.randn(1, config.hidden_size, side, side, generator=random)
     memory = torch.randn(2, 3 * side**2 + 4, width, generator=random)
     positions = torch.randn(3 * side**2 + 4, width, generator=random)
-    monkeypatch.setattr(memory_module, "ROWS", side**2 // 3)  # the last block is a shorter one
+    monkeypatch.setattr(
+        averaging, "KEYS_AT_A_TIME", side**2 // 3
+    )  # the last block is a shorter one
     averaged = network(coarse, memory, positions, 4)
     monkeypatch.setattr(network, "averages_first", False)
     torch.testing.assert_close(averaged, network(coarse, memory, positions, 4))

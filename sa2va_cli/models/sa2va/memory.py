@@ -2,18 +2,15 @@
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Sam2VideoConfig
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryEncoder
 
+from sa2va_cli.models.sa2va.averaging import mean_by_cells, mean_by_keys, pays, turned
 from sa2va_cli.models.sa2va.config import SegmenterConfig
-from sa2va_cli.models.sa2va.constants import made_once
 from sa2va_cli.models.sa2va.image_encoder import sine_positions
-
-ROPE_THETA = 10000.0
-ROWS = 512  # queries whose weights are in memory at a time: 90 MB at SAM 2's size
+from sa2va_cli.models.sa2va.rope import rope_table, rotate
 
 
 def build_memory_encoder(config: SegmenterConfig, attention: str) -> Sam2VideoMemoryEncoder:
@@ -50,13 +47,25 @@ class RopeAttention(nn.Module):
     ) -> Tensor:
         """Queries (N, hw, C) or (1, hw, C), the same for all; keys and values (N, K, D), whose last
         `num_pointers` do not rotate."""
-        queries, keys = self.placed(queries, keys, table, num_pointers)
         if self.averages_first:
-            return self.out_proj(self.v_proj(mean_by_rows(queries, keys, values)))
+            return self.out_proj(
+                self.v_proj(self._mean(queries, keys, values, table, num_pointers))
+            )
+        queries, keys = self.placed(queries, keys, table, num_pointers)
         output = F.scaled_dot_product_attention(
             queries[:, None], keys[:, None], self.v_proj(values)[:, None]
         )
         return self.out_proj(output[:, 0])
+
+    def _mean(
+        self, queries: Tensor, keys: Tensor, values: Tensor, table: Tensor, num_pointers: int
+    ) -> Tensor:
+        if pays(self.k_proj, table, keys.shape[1] - num_pointers):
+            queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
+            project = turned(self.k_proj, table)
+            return mean_by_cells(queries, keys, values, project, num_pointers)
+        queries, keys = self.placed(queries, keys, table, num_pointers)
+        return mean_by_keys(queries, keys, values)
 
     def placed(
         self, queries: Tensor, keys: Tensor, table: Tensor, num_pointers: int
@@ -67,18 +76,6 @@ class RopeAttention(nn.Module):
         num_spatial = keys.shape[1] - num_pointers
         keys[:, :num_spatial] = rotate(keys[:, :num_spatial], table)
         return queries, keys
-
-
-def mean_by_rows(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one head, some queries at a time: (N, hw, C), (N, K, C), (N, K, D) ->
-    (N, hw, D)."""
-    scaled = queries * queries.shape[2] ** -0.5
-    return torch.stack(
-        [
-            torch.cat([(some @ own.mT).softmax(dim=1) @ theirs for some in each.split(ROWS)])
-            for each, own, theirs in zip(scaled, keys, values, strict=True)
-        ]
-    )
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -155,23 +152,3 @@ class MemoryAttention(nn.Module):
         for layer in self.layers:
             states = layer(states, memory, keys, table, num_pointers)
         return self.norm(states).transpose(1, 2).unflatten(2, (height, width))
-
-
-@made_once
-def rope_table(height: int, width: int, dim: int, device: torch.device) -> Tensor:
-    """(hw, dim / 2) complex64: half of the pairs turn with the column, half with the row."""
-    quarter = torch.arange(0, dim, 4, device=device)[: dim // 4].float()
-    frequencies = 1.0 / (ROPE_THETA ** (quarter / dim))
-    cells = torch.arange(height * width, device=device)
-    columns = torch.outer((cells % width).float(), frequencies)
-    rows = torch.outer((cells // width).float(), frequencies)
-    angles = torch.cat((columns, rows), dim=1)
-    return torch.polar(torch.ones_like(angles), angles)
-
-
-def rotate(states: Tensor, table: Tensor) -> Tensor:
-    """(N, k * hw, C) turned in float32; the table repeats for each of the k memories."""
-    pairs = torch.view_as_complex(states.float().unflatten(-1, (-1, 2)))
-    repeats = states.shape[1] // len(table)
-    turned = pairs.unflatten(1, (repeats, len(table))) * table
-    return torch.view_as_real(turned).flatten(-2).flatten(1, 2).to(states.dtype)
