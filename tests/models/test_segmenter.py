@@ -76,6 +76,12 @@ def test_memories_averaged_first_are_the_same_as_values_averaged(golden_model, m
         averaging, "KEYS_AT_A_TIME", side**2 // 3
     )  # the last block is a shorter one
     averaged = network(coarse, memory, positions, 4)
+    monkeypatch.setattr(averaging, "PAYS", 1e9)
+    monkeypatch.setattr(averaging, "PAYS_FROM", 0)
+    without_keys = network(coarse, memory, positions, 4)
     monkeypatch.setattr(network, "averages_first", False)
-    torch.testing.assert_close(averaged, network(coarse, memory, positions, 4))
-    assert not torch.equal(averaged, network(coarse, memory, positions, 4))
+    wanted = network(coarse, memory, positions, 4)
+    torch.testing.assert_close(averaged, wanted)
+    torch.testing.assert_close(without_keys, wanted)
+    for one, other in ((averaged, wanted), (without_keys, wanted), (averaged, without_keys)):
+        assert not torch.equal(one, other)  # three ways of computing it
