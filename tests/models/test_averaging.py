@@ -33,7 +33,8 @@ def test_without_keys_the_mean_is_the_same(attention, monkeypatch, height, width
 def test_likenesses_beyond_what_can_be_raised_to_a_power(attention):
     table = rope_table(4, 4, 16, torch.device("cpu"))
     random = torch.Generator().manual_seed(2)
-    seen, cells = 200 * torch.randn(1, 16, 16, generator=random), torch.randn(1, 32, 6)
+    seen = 200 * torch.randn(1, 16, 16, generator=random)
+    cells = torch.randn(1, 32, 6, generator=random)
     queries, keys = attention.placed(seen, cells, table, 0)
     assert (queries @ keys.mT / 4).abs().max() > 200  # exp overflows from 88 on
     mean = mean_by_cells(queries, cells, cells, turned(attention.k_proj, table), 0)
@@ -41,7 +42,7 @@ def test_likenesses_beyond_what_can_be_raised_to_a_power(attention):
 
 
 @torch.inference_mode()
-def test_attention_at_the_published_size_makes_no_keys(monkeypatch):
+def test_attention_at_the_published_size_makes_no_keys():
     torch.manual_seed(4)
     attention = RopeAttention(256, 64).eval()
     attention.averages_first = True

@@ -72,9 +72,8 @@ def test_memories_averaged_first_are_the_same_as_values_averaged(golden_model, m
     coarse = torch.randn(1, config.hidden_size, side, side, generator=random)
     memory = torch.randn(2, 3 * side**2 + 4, width, generator=random)
     positions = torch.randn(3 * side**2 + 4, width, generator=random)
-    monkeypatch.setattr(
-        averaging, "KEYS_AT_A_TIME", side**2 // 3
-    )  # the last block is a shorter one
+    # The last block is a shorter one.
+    monkeypatch.setattr(averaging, "KEYS_AT_A_TIME", side**2 // 3)
     averaged = network(coarse, memory, positions, 4)
     monkeypatch.setattr(averaging, "PAYS", 1e9)
     monkeypatch.setattr(averaging, "PAYS_FROM", 0)

@@ -61,7 +61,7 @@ class RopeAttention(nn.Module):
         self, queries: Tensor, keys: Tensor, values: Tensor, table: Tensor, num_pointers: int
     ) -> Tensor:
         if pays(self.k_proj, table, keys.shape[1] - num_pointers):
-            queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
+            queries = self._placed_queries(queries, len(keys), table)
             project = turned(self.k_proj, table)
             return mean_by_cells(queries, keys, values, project, num_pointers)
         queries, keys = self.placed(queries, keys, table, num_pointers)
@@ -71,11 +71,14 @@ class RopeAttention(nn.Module):
         self, queries: Tensor, keys: Tensor, table: Tensor, num_pointers: int
     ) -> tuple[Tensor, Tensor]:
         """What is compared: queries (N, hw, C) and keys (N, K, C), rotated by where they are."""
-        queries = rotate(self.q_proj(queries), table).expand(len(keys), -1, -1)
+        queries = self._placed_queries(queries, len(keys), table)
         keys = self.k_proj(keys)
         num_spatial = keys.shape[1] - num_pointers
         keys[:, :num_spatial] = rotate(keys[:, :num_spatial], table)
         return queries, keys
+
+    def _placed_queries(self, queries: Tensor, objects: int, table: Tensor) -> Tensor:
+        return rotate(self.q_proj(queries), table).expand(objects, -1, -1)
 
 
 class MemoryAttentionLayer(nn.Module):
