@@ -30,13 +30,29 @@ def test_without_keys_the_mean_is_the_same(attention, monkeypatch, height, width
 
 
 @torch.inference_mode()
-def test_likenesses_beyond_what_can_be_raised_to_a_power(attention):
+@pytest.mark.parametrize("first", [1, 0.01])
+def test_likenesses_beyond_what_can_be_raised_to_a_power(attention, monkeypatch, first):
+    monkeypatch.setattr(averaging, "CELLS_AT_A_TIME", 8)
     table = rope_table(4, 4, 16, torch.device("cpu"))
     random = torch.Generator().manual_seed(2)
     seen = 200 * torch.randn(1, 16, 16, generator=random)
+    seen[:, :8] *= first
     cells = torch.randn(1, 32, 6, generator=random)
     queries, keys = attention.placed(seen, cells, table, 0)
-    assert (queries @ keys.mT / 4).abs().max() > 200  # exp overflows from 88 on
+    assert (queries @ keys.mT / 4).amax(dim=(0, 2))[-1] > 100  # exp overflows from 88 on
+    mean = mean_by_cells(queries, cells, cells, turned(attention.k_proj, table), 0)
+    torch.testing.assert_close(mean, mean_by_keys(queries, keys, cells), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_likenesses_of_which_no_power_is_left(attention):
+    table = rope_table(1, 1, 16, torch.device("cpu"))  # of a single place: nothing turns
+    random = torch.Generator().manual_seed(5)
+    queries = torch.randn(1, 1, 16, generator=random)
+    attention.k_proj.bias.copy_(-400 * queries[0, 0] / queries.square().sum())
+    cells = torch.randn(1, 9, 6, generator=random)
+    keys = attention.k_proj(cells)
+    assert (queries @ keys.mT / 4).max() < -90
     mean = mean_by_cells(queries, cells, cells, turned(attention.k_proj, table), 0)
     torch.testing.assert_close(mean, mean_by_keys(queries, keys, cells), atol=1e-4, rtol=1e-4)
 

@@ -16,6 +16,7 @@ KEYS_AT_A_TIME = 512  # queries whose weights are in memory at a time: 90 MB at 
 CELLS_AT_A_TIME = 256  # the same where they are compared without keys
 PAYS = 0.85  # of the products, or better; small ones take longer than their share
 PAYS_FROM = 8192  # cells of memory
+LEAST = 1e-20  # sum of weights beside which those that float32 cannot hold do not count
 
 
 def mean_by_keys(queries: Tensor, keys: Tensor, memory: Tensor) -> Tensor:
@@ -82,34 +83,75 @@ def mean_by_cells(
 def _mean_of_one(
     queries: Tensor, cells: Tensor, memory: Tensor, project: TurnedProjection, num_pointers: int
 ) -> Tensor:
-    """(hw, C), (K, D) -> (hw, D). Weights lie as (h, grids, w, queries), so that both products
-    write where they belong."""
-    columns, rows, still = project
-    (width, height), half = (len(columns), len(rows)), columns.shape[2]
-    num_cells = len(cells) - num_pointers
-    grids = _with_one(cells[:num_cells]).unflatten(0, (-1, height, width))
-    by_column = grids.permute(2, 1, 0, 3).flatten(1, 2)  # (w, h * grids, D + 1)
-    by_row = grids.permute(1, 0, 2, 3).flatten(1, 2)  # (h, grids * w, D + 1)
-    contents = _with_one(memory[:num_cells]).unflatten(0, (-1, height, width))
-    contents = contents.permute(1, 3, 0, 2).flatten(2)  # (h, D + 1, grids * w)
-    pointer_keys = still(cells[num_cells:])
-    pointer_contents = _with_one(memory[num_cells:]).T
-
+    """(hw, C), (K, D) -> (hw, D)."""
+    laid = _laid(cells, memory, project, num_pointers)
     buffer = queries.new_empty(len(cells) * min(CELLS_AT_A_TIME, len(queries)))
+    lowered = False
     means = []
     for some in queries.split(CELLS_AT_A_TIME):
-        weights = buffer[: len(cells) * len(some)].unflatten(0, (len(cells), len(some)))
+        sums = laid.sums(project, some, lowered, buffer)
+        if not lowered and not _within_float32(sums):
+            lowered = True
+            sums = laid.sums(project, some, lowered, buffer)
+        means.append(sums[:-1] / sums[-1])
+    return torch.cat(means, dim=1).T
+
+
+class _Laid(NamedTuple):
+    """One object's memory as the products want it, a one behind each of its cells."""
+
+    by_column: Tensor  # (w, h * grids, D + 1)
+    by_row: Tensor  # (h, grids * w, D + 1)
+    contents: Tensor  # (h, D + 1, grids * w)
+    pointer_keys: Tensor  # (pointers, C)
+    pointer_contents: Tensor  # (D + 1, pointers)
+
+    def sums(
+        self, project: TurnedProjection, some: Tensor, lowered: bool, buffer: Tensor
+    ) -> Tensor:
+        """(queries, C) -> (D + 1, queries): the weighted sum of memory, and of the weights.
+
+        Weights are powers of likenesses; if `lowered`, of their distances from each query's largest
+        one, which takes two more passes and never leaves float32. They lie as (h, grids, w,
+        queries), so that both products write where they belong.
+        """
+        columns, rows, _ = project
+        (width, height), half = (len(columns), len(rows)), columns.shape[2]
+        num_cells = self.by_row.shape[:2].numel()
+        num_weights = num_cells + len(self.pointer_keys)
+        weights = buffer[: num_weights * len(some)].unflatten(0, (num_weights, len(some)))
         in_grids = weights[:num_cells].unflatten(0, (height, -1, width))
         for_columns = in_grids.flatten(0, 1).transpose(0, 1)
         for_rows = in_grids.flatten(1, 2)
-        torch.bmm(by_column, columns @ some[:, :half].T, out=for_columns)
-        torch.baddbmm(for_rows, by_row, rows @ some[:, half:].T, out=for_rows)
-        torch.mm(pointer_keys, some.T, out=weights[num_cells:])
-        weights.sub_(weights.amax(dim=0)).exp_()
-        sums = torch.bmm(contents, for_rows).sum(dim=0)
-        sums.addmm_(pointer_contents, weights[num_cells:])
-        means.append(sums[:-1] / sums[-1])
-    return torch.cat(means, dim=1).T
+        torch.bmm(self.by_column, columns @ some[:, :half].T, out=for_columns)
+        torch.baddbmm(for_rows, self.by_row, rows @ some[:, half:].T, out=for_rows)
+        torch.mm(self.pointer_keys, some.T, out=weights[num_cells:])
+        if lowered:
+            weights.sub_(weights.amax(dim=0))
+        weights.exp_()
+        sums = torch.bmm(self.contents, for_rows).sum(dim=0)
+        return sums.addmm_(self.pointer_contents, weights[num_cells:])
+
+
+def _laid(cells: Tensor, memory: Tensor, project: TurnedProjection, num_pointers: int) -> _Laid:
+    height, width = len(project.rows), len(project.columns)
+    num_cells = len(cells) - num_pointers
+    grids = _with_one(cells[:num_cells]).unflatten(0, (-1, height, width))
+    contents = _with_one(memory[:num_cells]).unflatten(0, (-1, height, width))
+    return _Laid(
+        by_column=grids.permute(2, 1, 0, 3).flatten(1, 2),
+        by_row=grids.permute(1, 0, 2, 3).flatten(1, 2),
+        contents=contents.permute(1, 3, 0, 2).flatten(2),
+        pointer_keys=project.still(cells[num_cells:]),
+        pointer_contents=_with_one(memory[num_cells:]).T,
+    )
+
+
+def _within_float32(sums: Tensor) -> bool:
+    """Whether no power was too large, and none too small that counts."""
+    if sums.is_meta:  # operations are counted there, and nothing is computed
+        return True
+    return bool(sums.isfinite().all() and sums[-1].min() > LEAST)
 
 
 def _with_one(cells: Tensor) -> Tensor:
