@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -160,7 +161,7 @@ class PipeEnd:
 
 def _received(connection: Connection) -> Iterator[WorkItem]:
     """Items as they come; a thread waits for them, and for the end of the parent."""
-    inbox: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[WorkItem] = queue.SimpleQueue()
 
     def receive() -> None:
         try:
@@ -170,7 +171,7 @@ def _received(connection: Connection) -> Iterator[WorkItem]:
             leave_with_parent()
 
     threading.Thread(target=receive, name="receive", daemon=True).start()
-    return iter(inbox.get, None)
+    return (inbox.get() for _ in repeat(None))
 
 
 def _crash(send: Send, error: BaseException | None) -> None:

@@ -16,14 +16,14 @@ class Handle(Protocol):
 
     replaceable: bool  # a process can be killed and replaced; a thread of this process cannot
 
-    def send(self, work: WorkItem | None) -> None:
-        """One more item; None: no more will come. A dead worker takes it in silence."""
+    def send(self, work: WorkItem) -> None:
+        """One more item. A dead worker takes it in silence."""
         ...
 
     def kill(self) -> None: ...
 
     def end(self) -> str:
-        """Wait for the end, release everything, and say in words how it ended."""
+        """Wait for the end of a process, release everything, and say in words how it ended."""
         ...
 
 

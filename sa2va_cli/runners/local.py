@@ -24,7 +24,7 @@ class ThreadHandle:
         )
         self._thread.start()
 
-    def send(self, work: WorkItem | None) -> None:
+    def send(self, work: WorkItem) -> None:
         self._inbox.put(work)
 
     def kill(self) -> None:

@@ -65,7 +65,7 @@ class ProcessHandle:
         )
         self._listener.start()
 
-    def send(self, work: WorkItem | None) -> None:
+    def send(self, work: WorkItem) -> None:
         with suppress(OSError):  # it is dead, and Gone is on its way
             self._pipe.send(work)
 
@@ -90,6 +90,8 @@ def _listen(pipe: Connection, number: int, events: Events) -> None:
         while True:
             events.put((number, pipe.recv()))
     except (EOFError, OSError):
+        pass
+    finally:  # also when a message cannot be held in memory
         events.put((number, Gone()))
 
 

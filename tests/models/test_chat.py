@@ -243,6 +243,41 @@ def test_an_interrupt_in_the_middle_of_a_pass_does_no_harm(golden_model, monkeyp
     same_prediction(conversation.ask(SEGMENT), expected)
 
 
+def test_regions_of_a_recalled_turn_are_not_those_of_before(golden_model, golden_case):
+    case = golden_case("mask_prompt_seg")
+    image, text = case.arguments["image"], case.arguments["text"]
+    regions = case.arguments["mask_prompts"][0]
+    upside_down = regions[:, ::-1].copy()  # as many cells
+
+    def after(conversation, regions):
+        conversation.recall(text, "Sure, [SEG].<|im_end|>", regions)
+        return conversation.ask(SEGMENT)
+
+    conversation = golden_model.chat(image=image)
+    conversation.ask(text, mask_prompts=regions)
+    conversation.reset()
+    wanted = after(golden_model.chat(image=image), upside_down)
+    same_prediction(after(conversation, upside_down), wanted)
+    other = after(golden_model.chat(image=image), regions)
+    with pytest.raises(AssertionError):  # regions make a difference
+        same_prediction(other, wanted)
+
+
+def test_a_video_is_not_held_open_between_answers(golden_model):
+    closed = []
+
+    class Frames(list):
+        def __iter__(self):
+            try:
+                yield from [PIXELS] * 8
+            finally:
+                closed.append(True)
+
+    conversation = golden_model.chat(video=Frames([PIXELS] * 8))
+    assert not conversation.ask("<image>What is happening in the video?").frames
+    assert closed == [True]
+
+
 def test_an_answer_without_its_masks_taken_is_not_part_of_the_conversation(golden_model):
     conversation = golden_model.chat(image=PIXELS)
     reply = conversation.answer(SEGMENT)

@@ -72,7 +72,7 @@ def test_the_vision_path_equals_internvl(config):
 def sam2_model(config) -> Sam2Model:
     """transformers' SAM 2 of our sizes."""
     segmenter = config.segmenter
-    encoder = ImageEncoder(segmenter, "sdpa")
+    encoder = ImageEncoder(segmenter)
     width = segmenter.hidden_size
     channels = [segmenter.embed_dim * 2**stage for stage in range(4)]
     model = Sam2Model(
@@ -100,7 +100,7 @@ def test_the_sam2_image_path_equals_sam2model(config):
     """One point labelled -1 is what Sa2VA sends beside its language token; without that token the
     two must agree."""
     theirs = sam2_model(config)
-    ours = randomise(Segmenter(config.segmenter, "sdpa", two_decoders=False), seed=9)
+    ours = randomise(Segmenter(config.segmenter, two_decoders=False), seed=9)
     ours.image_encoder.backbone.load_state_dict(theirs.vision_encoder.backbone.state_dict())
     ours.image_encoder.neck.load_state_dict(
         {k: v for k, v in theirs.vision_encoder.neck.state_dict().items() if k.startswith("convs")}

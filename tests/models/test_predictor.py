@@ -46,6 +46,16 @@ def test_what_does_not_fit_together_is_refused(golden_model, arguments, message)
         golden_model.predict(**square)
 
 
+def test_pictures_about_which_nothing_is_asked(golden_model):
+    assert golden_model.answer_images([]) == []
+    for ask in (
+        golden_model.answer_image,
+        lambda picture, no: golden_model.answer_video([picture], no),
+    ):
+        with pytest.raises(UsageError, match="Nothing is asked"):
+            ask(PICTURE[:40, :40], [])
+
+
 def test_a_question_longer_than_the_model_can_read_is_refused(golden_model, capfd):
     """The golden checkpoint has a scaling without an end, the demo one has 4096 places."""
     demo = Sa2VA.from_pretrained("demo", device="cpu")

@@ -123,6 +123,18 @@ def test_uniform_key_frames_condition_frames_on_both_sides(golden_model):
     assert not np.allclose(other[5].scores, masks[5].scores, atol=1e-6)
 
 
+def test_uniform_key_frames_need_frames_that_can_be_read_twice_and_counted(golden_model):
+    class Uncounted:
+        def __iter__(self):
+            return iter(clip(6))
+
+    options = VideoOptions(key_sampling="uniform")
+    with pytest.raises(UsageError, match="only once"):
+        golden_model.answer_video(iter(clip(6)), [SEGMENT], options, num_frames=6)
+    with pytest.raises(UsageError, match="how many frames"):
+        golden_model.answer_video(Uncounted(), [SEGMENT], options)
+
+
 def test_a_video_shorter_than_it_said_keeps_the_key_frames_it_has(golden_model):
     class Shorter:
         def __iter__(self):

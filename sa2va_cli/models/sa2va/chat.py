@@ -17,7 +17,7 @@ from sa2va_cli.models.sa2va.pictures import ImageLike
 from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.streaming import TextStream
-from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, pick_key_frames
+from sa2va_cli.models.sa2va.video import KeyFrames, MaskStream, check_rereadable, pick_key_frames
 from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.results import Answer, FrameMasks, Prediction, Question, VideoOptions
 
@@ -116,6 +116,8 @@ class Conversation:
     @torch.inference_mode()
     def recall(self, question: str, answer: str, mask_prompts: np.ndarray | None = None) -> None:
         """Add a turn as if it had just been asked and answered so."""
+        if not self.turns:  # as in `answer`; where the picture ends, nobody knows yet
+            self._kept.cut(0)
         regions = self._mask_prompts if self.turns else mask_prompts
         text, spelled = self._spell(question, mask_prompts)
         self._remember(Turn(text, answer), spelled, regions)
@@ -194,15 +196,19 @@ class VideoSubject:
     def seen(self) -> SeenPicture:
         """Raises UsageError for a video without frames."""
         if self._seen is None:
-            self._keys = pick_key_frames(self._frames, self._options, self._num_frames)
-            self._seen = self._steps.see_video(self._keys.pictures)
+            keys = pick_key_frames(self._frames, self._options, self._num_frames)
+            # What is upcoming would hold its decoder for as long as the chat lasts.
+            self._keys = replace(keys, all_frames=iter(()))
+            self._seen = self._steps.see_video(keys.pictures)
         return self._seen
 
     def masks(self, prompts: Tensor) -> Iterator[FrameMasks]:
         self.seen()
         assert self._keys is not None
         keys = replace(  # the stream empties its list
-            self._keys, pictures=list(self._keys.pictures), all_frames=enumerate(self._frames)
+            self._keys,
+            pictures=list(self._keys.pictures),
+            all_frames=self._steps.ahead(enumerate(self._frames)),
         )
         stream = MaskStream(
             self._steps.model.segmenter,
@@ -211,8 +217,9 @@ class VideoSubject:
             consistent=self._options.mode == "sa2va-i",
         )
         size = keys.size
-        for frame_idx, decoded in stream.run(keys):
-            yield self._steps.frame_masks(frame_idx, decoded, size)
+        yield from self._steps.received(
+            self._steps.send_masks(index, decoded, size) for index, decoded in stream.run(keys)
+        )
 
     def _features_of(self, frame_idx: int, views: Views) -> FrameFeatures:
         if frame_idx in self._features:
@@ -233,10 +240,7 @@ def subject_of(
     if image is not None and video is not None:
         raise UsageError("Both an image and a video were given.", hint="give one of them")
     if video is not None:
-        if iter(video) is video:
-            raise UsageError(
-                "This video can be read only once.", hint="give a list of frames, not a generator"
-            )
+        check_rereadable(video)
         return VideoSubject(steps, video, options)
     return NoSubject() if image is None else ImageSubject(steps, image)
 

@@ -221,7 +221,7 @@ def with_original_decoder(
             "This checkpoint has the original SAM 2 decoder already.",
             hint="leave --sam2-weights out",
         )
-    if not os.path.isfile(sam2_weights):  # noqa: PTH113  # Path.is_file raises for too long a name
+    if not os.path.isfile(sam2_weights):  # Path.is_file raises for too long a name
         raise CheckpointError(f"No file {sam2_weights}.", hint="give a safetensors file of SAM 2.0")
     if sam2_weights.suffix in PICKLED:
         raise CheckpointError(

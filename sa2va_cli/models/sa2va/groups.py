@@ -46,6 +46,8 @@ class Drawn:
         return Drawn(obj_ids, some_objects(self.decoded, places))
 
     def sorted(self) -> "Drawn":
+        if list(self.obj_ids) == sorted(self.obj_ids):
+            return self
         return self.some(sorted(range(len(self.obj_ids)), key=lambda place: self.obj_ids[place]))
 
 
@@ -64,6 +66,8 @@ def together(parts: Sequence[Drawn]) -> Drawn | None:
     parts = [part for part in parts if part.obj_ids]
     if not parts:
         return None
+    if len(parts) == 1:
+        return parts[0].sorted()
     decoded = DecodedMasks(
         torch.cat([part.decoded.mask_logits for part in parts]),
         torch.cat([part.decoded.scores for part in parts]),

@@ -52,14 +52,14 @@ def local_folder(name_or_path: str, revision: str | None) -> Path | None:
     with suppress(RuntimeError):  # ~somebody without a home: a name like any other
         folder = folder.expanduser()
     # Path.is_dir and Path.exists raise for names that are too long for a file.
-    if os.path.isdir(folder):  # noqa: PTH112
+    if os.path.isdir(folder):
         if revision is not None:
             raise UsageError(
                 f"The model {name_or_path} is a folder here: it has no revision {revision!r}.",
                 hint="leave --revision out, or give the model's name on the hub",
             )
         return folder
-    if os.path.exists(folder):  # noqa: PTH110
+    if os.path.exists(folder):
         raise CheckpointError(
             f"{name_or_path} is a file, not a checkpoint folder.",
             hint="give the folder that holds config.json and the safetensors files",

@@ -117,7 +117,7 @@ class Backbone(Sam2HieraDetModel):
 class ImageEncoder(nn.Module):
     """Pixels to features."""
 
-    def __init__(self, config: SegmenterConfig, attention: str) -> None:
+    def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
         channels = [config.embed_dim * 2**stage for stage in range(4)]
         self.backbone = Backbone(
@@ -131,7 +131,6 @@ class ImageEncoder(nn.Module):
                 num_attention_heads_per_stage=[config.num_heads * 2**stage for stage in range(4)],
                 window_size_per_stage=list(config.window_sizes),
                 global_attention_blocks=list(config.global_attention_blocks),
-                attn_implementation=attention,
             )
         )
         for block in self.backbone.blocks:

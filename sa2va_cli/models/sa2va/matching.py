@@ -83,13 +83,12 @@ def _by_overlap(
     named: Sequence[Named], known: Sequence[Known], compared: Compared
 ) -> dict[int, int]:
     questions = {one.obj_id: one.question for one in known}
+    ious = compared.ious.tolist()
     pairs = sorted(
-        (-float(compared.ious[place, column]), obj_id, place)
+        (-ious[place][column], obj_id, place)
         for place, new in enumerate(named)
         for column, obj_id in enumerate(compared.obj_ids)
-        if new.in_sight
-        and questions[obj_id] == new.question
-        and compared.ious[place, column] >= MIN_OVERLAP
+        if new.in_sight and questions[obj_id] == new.question and ious[place][column] >= MIN_OVERLAP
     )
     found: dict[int, int] = {}
     for _, obj_id, place in pairs:

@@ -13,7 +13,7 @@ from sa2va_cli.models.sa2va.image_encoder import sine_positions
 from sa2va_cli.models.sa2va.rope import rope_table, rotate
 
 
-def build_memory_encoder(config: SegmenterConfig, attention: str) -> Sam2VideoMemoryEncoder:
+def build_memory_encoder(config: SegmenterConfig) -> Sam2VideoMemoryEncoder:
     """Plain stride-16 features and full mask logits -> memory of width `memory_size`."""
     width = config.hidden_size
     return Sam2VideoMemoryEncoder(
@@ -23,7 +23,6 @@ def build_memory_encoder(config: SegmenterConfig, attention: str) -> Sam2VideoMe
             mask_downsampler_embed_dim=width,
             memory_fuser_embed_dim=width,
             memory_fuser_intermediate_dim=4 * width,
-            attn_implementation=attention,
         )
     )
 

@@ -26,7 +26,7 @@ class Sa2vaModel(nn.Module):
         self.language_model = build_language_model(config.language, plain)
         self.reader = Reader(self.language_model)
         self.seg_bridge = SegBridge(config.language.hidden_size, config.segmenter.hidden_size)
-        self.segmenter = Segmenter(config.segmenter, "sdpa", two_decoders=config.two_decoders)
+        self.segmenter = Segmenter(config.segmenter, two_decoders=config.two_decoders)
 
     def visual_tokens(self, pixel_values: Tensor) -> Tensor:
         """(tiles, 3, side, side) -> (tiles, tokens_per_tile, D)."""

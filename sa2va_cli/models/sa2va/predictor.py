@@ -33,7 +33,12 @@ from sa2va_cli.models.sa2va.readiness import settle_model
 from sa2va_cli.models.sa2va.sight import Sight
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Tokenizer
-from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, pick_key_frames
+from sa2va_cli.models.sa2va.video import (
+    MaskStream,
+    VideoAnswers,
+    check_rereadable,
+    pick_key_frames,
+)
 from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.models.sa2va.window_plan import plan_windows
 from sa2va_cli.models.sa2va.windows import Eyes, WindowedVideo
@@ -187,6 +192,8 @@ class Sa2VA:
         self, asked: Sequence[tuple[ImageLike | Views, Sequence[Question]]]
     ) -> list[list[Prediction]]:
         """Several images, each with its own questions: seen in batches, answered side by side."""
+        if not asked:
+            return []
         pictures = [self.steps.views(image) for image, _ in asked]
         seen, sight = self.steps.see_images(pictures), Sight(self.steps, pictures)
         said = self._ask_each(
@@ -214,10 +221,13 @@ class Sa2VA:
 
         Frames are taken one by one, as masks are asked for (for a GPU a few ahead, by other
         threads). With uniform key frames they are iterated twice, and `num_frames` tells how many
-        there are (or `len(frames)` does). Raises UsageError for a video without frames, and for a
-        mode that the checkpoint cannot do.
+        there are (or `len(frames)` does). Raises UsageError for a video without frames, for one
+        that cannot be iterated twice where it has to be, and for a mode that the checkpoint cannot
+        do.
         """
         options = self._video_options(options or VideoOptions())
+        if options.key_sampling != "first":
+            check_rereadable(frames)
         if num_frames is None and isinstance(frames, Sized):
             num_frames = len(frames)
         keys = pick_key_frames(ViewsOfAll(frames, self.steps.views), options, num_frames)
@@ -329,7 +339,12 @@ class Sa2VA:
         asked: Sequence[tuple[Sequence[Question], SeenPicture]],
         on_expected: Callable[[list[bool]], None] | None = None,
     ) -> list[tuple[list[Answer], Tensor]]:
-        """The same about several pictures; `on_expected` is for `Generator.generate_each`."""
+        """The same about several pictures; `on_expected` is for `Generator.generate_each`.
+
+        Raises UsageError for one about which nothing is asked.
+        """
+        if not all(questions for questions, _ in asked):
+            raise UsageError("Nothing is asked about the picture.", hint="give a question")
         encode = self.steps.questions.encode
         texts = [_presence_texts(questions) for questions, _ in asked]
         encoded = [

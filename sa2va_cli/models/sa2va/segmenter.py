@@ -82,20 +82,20 @@ class Segmenter(nn.Module):
     a Sa2VA-i checkpoint keeps the original SAM 2 decoder for tracking, and for masks as prompts.
     """
 
-    def __init__(self, config: SegmenterConfig, attention: str, *, two_decoders: bool) -> None:
+    def __init__(self, config: SegmenterConfig, *, two_decoders: bool) -> None:
         super().__init__()
         self.config = config
         width = config.hidden_size
-        self.image_encoder = ImageEncoder(config, attention)
+        self.image_encoder = ImageEncoder(config)
         self.prompt_tokens = PromptTokens(width)
-        self.mask_decoder = Sam2MaskDecoder(mask_decoder_config(config, attention))
+        self.mask_decoder = Sam2MaskDecoder(mask_decoder_config(config))
         self.tracking_decoder: Sam2MaskDecoder | None = None
         self.mask_prompt: MaskPrompt | None = None
         if two_decoders:
-            self.tracking_decoder = Sam2MaskDecoder(mask_decoder_config(config, attention))
+            self.tracking_decoder = Sam2MaskDecoder(mask_decoder_config(config))
             self.mask_prompt = MaskPrompt(config)
         self.memory_attention = MemoryAttention(config)
-        self.memory_encoder = build_memory_encoder(config, attention)
+        self.memory_encoder = build_memory_encoder(config)
         self.pointer_projection = Sam2FeedForward(width, width, width, num_layers=3)
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, width))
         self.no_object_pointer = nn.Parameter(torch.zeros(1, width))
@@ -224,12 +224,12 @@ class MaskPrompt(nn.Module):
         return self.network(self.downsample(masks))
 
 
-def mask_decoder_config(config: SegmenterConfig, attention: str) -> Sam2MaskDecoderConfig:
+def mask_decoder_config(config: SegmenterConfig) -> Sam2MaskDecoderConfig:
     return Sam2MaskDecoderConfig(
         hidden_size=config.hidden_size,
         mlp_dim=config.decoder_mlp,
         iou_head_hidden_dim=config.iou_head_hidden,
-        attn_implementation=attention,
+        attn_implementation="sdpa",
     )
 
 

@@ -59,7 +59,7 @@ def pick_key_frames(
     """Choose and read the key frames.
 
     "first" reads no further than they are. "uniform" needs `num_frames` and frames that can be
-    iterated again. Raises UsageError for a video without frames.
+    iterated again. Raises UsageError without these, and for a video without frames.
     """
     if options.key_sampling == "first":
         upcoming = iter(frames)
@@ -67,11 +67,24 @@ def pick_key_frames(
         indices: Sequence[int] = range(len(pictures))
         all_frames = enumerate(chain(tuple(pictures), upcoming))
     else:
-        indices, pictures = _read_at(frames, uniform_indices(num_frames or 0, options.key_frames))
+        if num_frames is None:
+            raise UsageError(
+                "Nobody knows how many frames this video has, over which key frames are spread.",
+                hint="give num_frames, or frames with a length",
+            )
+        indices, pictures = _read_at(frames, uniform_indices(num_frames, options.key_frames))
         all_frames = enumerate(iter(frames))
     if not pictures:
         raise UsageError("The video has no frames.", hint="check that the file plays")
     return KeyFrames(tuple(indices), pictures, all_frames)
+
+
+def check_rereadable(frames: Iterable[object]) -> None:
+    """Raises UsageError for what is gone when it has been iterated."""
+    if isinstance(frames, Iterator):
+        raise UsageError(
+            "This video can be read only once.", hint="give a list of frames, not a generator"
+        )
 
 
 def uniform_indices(num_frames: int, count: int) -> list[int]:
@@ -129,10 +142,12 @@ def as_given_masks(
     """
     width, height = size
     side = segmenter.config.image_size
-    logits = decoded.mask_logits[:, None]
-    drawn = F.interpolate(logits, size=(height, width), mode="bilinear").sigmoid() > 0.5
-    square = F.interpolate(drawn.float(), size=(side, side), mode="bilinear", antialias=True)
-    masks = square[:, 0] >= 0.5  # (N, side, side)
+    squares = []
+    for logits in decoded.mask_logits[:, None].split(1):  # all at once take GB in large frames
+        drawn = F.interpolate(logits, size=(height, width), mode="bilinear").sigmoid() > 0.5
+        square = F.interpolate(drawn.float(), size=(side, side), mode="bilinear", antialias=True)
+        squares.append(square[:, 0] >= 0.5)
+    masks = torch.cat(squares)  # (N, side, side)
     certain = torch.where(masks, CERTAIN, -CERTAIN)[:, None]
     low = segmenter.config.mask_side
     certain = F.interpolate(certain, size=(low, low), mode="bilinear", antialias=True)
