@@ -44,7 +44,7 @@ format: setup  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One process of one thread for each core: threads that wait for each other are slower.
+# Two processes of one thread each, for CI's two cores: threads that wait for each other are slower.
 test: setup  ## the tests that CI runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 

@@ -323,10 +323,9 @@ def work(worker: int, run: Run) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
     if run.workers > 1:
-        rendezvous = run.state / f"rendezvous-{os.getppid()}"
         dist.init_process_group(
             "gloo",
-            init_method=f"file://{rendezvous.resolve()}",
+            init_method=f"file://{rendezvous(run, os.getppid()).resolve()}",
             rank=worker,
             world_size=run.workers,
         )
@@ -338,6 +337,11 @@ def work(worker: int, run: Run) -> None:
         StageRun(run, STAGES[name](), worker).train()
         if run.workers > 1:
             dist.barrier()
+
+
+def rendezvous(run: Run, parent: int) -> Path:
+    """Where the processes of one parent find each other."""
+    return run.state / f"rendezvous-{parent}"
 
 
 def main() -> None:
@@ -382,6 +386,8 @@ def main() -> None:
         work(0, run)
     else:
         os.environ.update(keep_memory())
+        # Of a killed run whose number we got, as in a container: nobody would be found there.
+        rendezvous(run, os.getpid()).unlink(missing_ok=True)
         spawn(work, args=(run,), nprocs=workers)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sa2va_cli.errors import MediaError
 from sa2va_cli.media.frames import Video
 from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.video import open_video
@@ -9,8 +10,14 @@ from sa2va_cli.results import ItemResult
 
 
 def load_original(item: ItemResult) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image. Raises MediaError when it is gone or damaged."""
-    return load_image(item.path, _limit(item)).pixels
+    """(H, W, 3) uint8 RGB of an image.
+
+    Raises MediaError when it is gone or damaged, or does not fit into memory.
+    """
+    try:
+        return load_image(item.path, _limit(item)).pixels
+    except MemoryError as error:
+        raise MediaError(f"{item.item_id} does not fit into memory: {error}") from None
 
 
 def open_original(item: ItemResult) -> Video:

@@ -23,7 +23,7 @@ from typing import Any
 import av
 import numpy as np
 
-from sa2va_cli.media.frames import Request, VideoInfo
+from sa2va_cli.media.frames import Request, VideoInfo, resized_note
 from sa2va_cli.media.turn import Turn
 
 THREADS = 2  # a decoder beside each worker: more would take the cores from each other
@@ -317,7 +317,7 @@ def _send_pyav(path: str, wanted: Sequence[int], index: _Index, output: _Output)
             output.pipe.send_frame(remaining.popleft(), index.times[frame_idx], pixels)
             resized += other_size
     if resized:
-        notes.append(f"{resized} frames of another size were resized to that of the first")
+        notes.append(resized_note(resized))
     return notes
 
 

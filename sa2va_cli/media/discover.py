@@ -17,7 +17,7 @@ from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
 from sa2va_cli.media.frame_folder import frame_paths
 from sa2va_cli.media.item import ItemKind, MediaItem, printable
-from sa2va_cli.media.patterns import NameFilter, glob_regex
+from sa2va_cli.media.patterns import NameFilter, compile_glob
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class _Search:
         folder, pattern = _split_glob(given.path.replace(os.sep, "/"))
         path = os.path.join(given.base, folder) or os.curdir
         prefix = _own_id(path, given.base)
-        matching = re.compile(glob_regex(pattern), re.DOTALL)
+        matching = compile_glob(pattern)
         before = self.looked_into, len(self.problems), len(self.links)
         self._walk(_Root(path, prefix and f"{prefix}/", given.prompts, matching))
         if (self.looked_into, len(self.problems), len(self.links)) == before:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media import sniff
-from sa2va_cli.media.frames import Frame, FrameSampling, VideoInfo
+from sa2va_cli.media.frames import Frame, FrameSampling, VideoInfo, resized_note
 from sa2va_cli.media.image import MAX_PIXELS, load_image
 from sa2va_cli.media.item import printable
 
@@ -23,6 +23,7 @@ class FrameFolder:
         self._paths = frame_paths(path)
         self._max_pixels = max_pixels
         self._notes: dict[str, None] = {}
+        self._resized: set[int] = set()
         if not self._paths:
             raise MediaError(f"{printable(path)} holds no pictures.")
         if sampling.fps is not None or sampling.start or sampling.end is not None:
@@ -51,10 +52,11 @@ class FrameFolder:
             if pixels is None:
                 continue
             if pixels.shape[1::-1] != size:
-                name = _name(self._paths[frame_idx])
-                self._notes[f"{name} was resized to the first frame's {size[0]} x {size[1]}"] = None
+                self._resized.add(frame_idx)
                 pixels = np.array(Image.fromarray(pixels).resize(size))
             yield Frame(frame_idx, float(frame_idx), pixels)
+        if self._resized:
+            self._notes[resized_note(len(self._resized))] = None
 
     def close(self) -> None:
         """Nothing stays open between frames."""
@@ -109,7 +111,7 @@ def _is_frame(entry: os.DirEntry[str]) -> bool:
 def _natural_order(path: str) -> tuple[list[tuple[bool, int, str]], str]:
     """frame_2 before frame_10; names that differ only in zeros are ordered by letter."""
     parts = re.findall(r"[0-9]+|[^0-9]+", _name(path))
-    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts], path
+    return [(not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts], path
 
 
 def _name(path: str) -> str:

@@ -161,3 +161,7 @@ class Video(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+
+def resized_note(count: int) -> str:
+    return f"frames of another size, resized to that of the first: {count}"

@@ -43,7 +43,6 @@ _BROKEN = (
     ArithmeticError,
     RuntimeError,
     EOFError,
-    MemoryError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -63,7 +62,8 @@ class LoadedImage:
 def load_image(path: str, max_pixels: int = MAX_PIXELS) -> LoadedImage:
     """The first picture of a file. Transparent parts are laid on white; ICC profiles are ignored.
 
-    Raises MediaError for a missing, broken, truncated, unknown or too large picture.
+    Raises MediaError for a missing, broken, truncated, unknown or too large picture, MemoryError
+    where there is no room for its pixels now.
     """
     try:
         with Path(path).open("rb") as file:
@@ -98,7 +98,7 @@ def _open(file: BinaryIO, path: str, max_pixels: int) -> ImageFile.ImageFile:
     with _without_warnings():
         try:
             image = Image.OPEN[name][0](file, path)
-        except _BROKEN as error:
+        except (*_BROKEN, MemoryError) as error:  # a header has no use for much of it
             raise _damaged(path, error) from None
     if image.width * image.height > max_pixels:
         raise MediaError(
@@ -120,11 +120,24 @@ def _without_warnings() -> Iterator[None]:
 def _decode(image: ImageFile.ImageFile, path: str) -> None:
     """Once only: Pillow forgets that a picture is broken, and gives half of it the second time."""
     reads_tags = image.format == "TIFF"  # again, after the pixels
-    with _without_warnings() if reads_tags else nullcontext():
+    with _without_warnings() if reads_tags else nullcontext(), _without_limit(image):
         try:
             image.load()
         except _BROKEN as error:
             raise _damaged(path, error) from None
+
+
+@contextmanager
+def _without_limit(image: ImageFile.ImageFile) -> Iterator[None]:
+    """Ours has been looked at; for TIFFs Pillow looks at its own, the process's, once more."""
+    if image.format != "TIFF":
+        yield
+        return
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _damaged(path: str, error: Exception) -> MediaError:

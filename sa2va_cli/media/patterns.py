@@ -18,7 +18,7 @@ def glob_regex(pattern: str) -> str:
             parts.append(".*")
             at += 2
         elif (bracket := _bracket_end(pattern, at)) is not None:
-            inner = pattern[at + 1 : bracket].replace("\\", "\\\\")
+            inner = re.sub(r"([\\\[&~|])", r"\\\1", pattern[at + 1 : bracket])
             parts.append(f"[^/{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]")
             at = bracket + 1
         else:
@@ -84,11 +84,20 @@ def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
         glob_regex(pattern.lstrip("/")) if "/" in pattern else f"(?:.*/)?{glob_regex(pattern)}"
         for pattern in patterns
     ]
+    whole = "|".join(f"(?:{regex})" for regex in regexes)
+    return _compiled(whole, patterns, re.IGNORECASE)
+
+
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """For whole paths, as `glob_regex`, letter case kept. Raises UsageError if it means nothing."""
+    return _compiled(glob_regex(pattern), [pattern], re.NOFLAG)
+
+
+def _compiled(regex: str, patterns: Sequence[str], flags: re.RegexFlag) -> re.Pattern[str]:
     try:
-        whole = "|".join(f"(?:{regex})" for regex in regexes)
-        return re.compile(whole, re.IGNORECASE | re.DOTALL)
+        return re.compile(regex, flags | re.DOTALL)
     except re.error as error:  # [z-a]
         raise UsageError(
-            f"One of the globs {', '.join(patterns)} cannot be read: {error}.",
+            f"{' or '.join(patterns)} cannot be read as a glob: {error}.",
             hint="write [a-z] for a range, [[] for the bracket itself",
         ) from None

@@ -104,7 +104,8 @@ def is_video(head: bytes) -> bool:
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return True
-    if head[4:8] in _QUICKTIME_ATOMS and head[0] == 0:  # text may hold these words, no zeros
+    # Text may hold these words, but no zeros. Pictures and sound (mdat) may take any length.
+    if head[4:8] in _QUICKTIME_ATOMS and (head[0] == 0 or (head[4:8] == b"mdat" and 0 in head)):
         return not head.startswith((b"M4A ", b"M4B "), 8)
     if head[:4] == b"OggS":
         return b"theora" in head or b"fishead" in head

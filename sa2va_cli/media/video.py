@@ -1,6 +1,6 @@
 """Stream the frames of a video file or a folder of frames, at any length, in bounded memory."""
 
-from pathlib import Path
+import os
 
 from sa2va_cli.media.frame_folder import FrameFolder
 from sa2va_cli.media.frames import ALL_FRAMES, Frame, FrameSampling, Video, VideoInfo
@@ -22,6 +22,6 @@ def open_video(
     is killed, and what it had delivered is kept. Of a folder, pictures with more than
     `max_pixels` are frames that cannot be read.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return FrameFolder(path, sampling, max_pixels)
     return VideoFile(path, sampling, frame_timeout)

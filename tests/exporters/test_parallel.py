@@ -12,7 +12,7 @@ from sa2va_cli.exporters.parallel import (
     map_in_threads,
     threads_that_fit,
 )
-from sa2va_cli.resources import available_memory
+from sa2va_cli.resources import available_memory, usable_cores
 
 
 def threads_used(workers: int) -> int:
@@ -56,11 +56,20 @@ def test_more_threads_where_memory_holds_a_large_picture_for_each(gigabytes, thr
         ({}, 64 * GB),
         ({"memory.max": "max", "memory.current": "5"}, 64 * GB),
         ({"memory.max": str(8 * GB), "memory.current": str(3 * GB)}, 5 * GB),
+        (
+            {
+                "memory.max": str(8 * GB),
+                "memory.current": str(7 * GB),
+                "memory.stat": f"anon {GB}\ninactive_file {5 * GB}",
+            },
+            6 * GB,
+        ),
         ({"memory.max": str(2 * GB), "memory.current": str(3 * GB)}, 0),
         (
             {
                 "memory/memory.limit_in_bytes": str(8 * GB),
-                "memory/memory.usage_in_bytes": str(GB),
+                "memory/memory.usage_in_bytes": str(3 * GB),
+                "memory/memory.stat": f"total_cache {3 * GB}\ntotal_inactive_file {2 * GB}",
             },
             7 * GB,
         ),
@@ -78,3 +87,26 @@ def test_memory_is_what_the_machine_has_and_a_container_may_use(files, left, tmp
     assert available_memory() == left
     info.write_text("nothing known")
     assert available_memory() == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "400000 100000"}, 4),
+        ({"cpu.max": "250000 100000"}, 3),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "9900000 100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "800000", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "800000"}, 64),
+    ],
+)
+def test_cores_are_those_that_a_container_may_keep_busy(files, cores, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert usable_cores() == cores

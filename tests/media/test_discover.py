@@ -212,6 +212,18 @@ def test_a_glob_that_means_nothing_is_a_usage_error(tmp_path, option):
         find(tmp_path, **{option: ("[z-a]*.png",)})
 
 
+def test_a_tree_that_means_nothing_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match=r"\*\*/\[z-a\]\*\.png cannot be read"):
+        find("in/**/[z-a]*.png", base=tmp_path)
+
+
+def test_sets_may_hold_what_python_has_plans_for(make_image, tmp_path):
+    names = ["[a.png", "&&b.png", "~~c.png", "||d.png", "e.png"]
+    for name in names:
+        make_image(f"in/{name}")
+    assert ids(find(tmp_path / "in", include=("[[&~|]*.png",))) == sorted(names[:4])
+
+
 def test_include_and_exclude(make_image, tmp_path):
     for name in ("a.png", "B.PNG", "c.jpg", "thumbs/d.png", "x/thumbs/e.png", "x/y/f.png"):
         make_image(f"in/{name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media.image import load_image
@@ -254,6 +254,24 @@ def test_the_pixel_limit_can_be_set(make_image):
     assert load_image(str(path), max_pixels=600).pixels.shape == (20, 30, 3)
     with pytest.raises(MediaError, match="30 x 20 pixels, more than the limit of 599"):
         load_image(str(path), max_pixels=599)
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "png", "jpg"])
+def test_no_other_limit_counts(make_image, monkeypatch, suffix):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as much
+    path = make_image(f"a.{suffix}", size=(30, 20))
+    assert load_image(str(path)).pixels.shape == (20, 30, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_lack_of_memory_is_not_the_pictures_fault(make_image, monkeypatch):
+    def no_room(*_):
+        raise MemoryError
+
+    path = make_image("a.png", size=(30, 20))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", no_room)
+    with pytest.raises(MemoryError):
+        load_image(str(path))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sa2va_cli.media.sniff import image_format, media_kind
         b"All free lunches",
         b"GIF is a file format",
         b"RIFF\x00\x00\x00\x00WAVEfmt ",
+        b"The mdat atom holds pictures and sound",
         b"\x00\x00\x00\x18ftypM4A \x00\x00\x00\x00M4A mp42",
         b"OggS\x00\x02vorbis",
         b"%PDF-1.7",
@@ -66,3 +67,8 @@ def test_bare_streams_begin_with_parameters_or_a_delimiter(start_code, unit):
 )
 def test_other_files_that_begin_like_a_bare_stream_are_told_apart(head, expected):
     assert media_kind(head) == expected
+
+
+@pytest.mark.parametrize("size", [b"\x00\x10\x00\x00", b"\x03\x20\x11\x22", b"\xff\xff\xff\xff"])
+def test_pictures_and_sound_may_come_first_in_any_length(size):
+    assert media_kind(size + b"mdat" + b"\x00\x00\x00\x02\x09\xf0") == "video"

@@ -233,7 +233,7 @@ def test_frames_of_another_size_are_resized_to_the_first(make_video, tmp_path):
     video, frames = read(tmp_path / "both.h264")
     assert {frame.pixels.shape for frame in frames} == {(64, 96, 3)}
     assert len(frames) > 5
-    assert any("of another size were resized" in note for note in video.notes)
+    assert any("of another size, resized" in note for note in video.notes)
 
 
 def test_names_that_look_like_protocols_or_are_not_utf8_open(make_video, tmp_path, monkeypatch):
@@ -350,7 +350,13 @@ def test_a_folder_tells_of_broken_frames_other_sizes_and_options_that_need_a_clo
     clock, missing, resized = video.notes
     assert "no clock" in clock
     assert missing.startswith("frame 1 is missing")
-    assert resized == "3.png was resized to the first frame's 96 x 64"
+    assert resized == "frames of another size, resized to that of the first: 1"
+
+
+def test_frames_whose_digits_are_none_have_a_place_too(tmp_path, picture):
+    for idx, name in enumerate(["2²", "①", "10²5", "٣"]):
+        Image.fromarray(picture(idx, (96, 64))).save(tmp_path / f"{name}.png")
+    assert len(read(tmp_path)[1]) == 4
 
 
 def test_what_cannot_be_looked_into_in_a_folder_is_a_frame_only_by_its_name(tmp_path, picture):
