@@ -15,7 +15,6 @@ from sa2va_cli.exporters.coco import CocoExporter
 from sa2va_cli.exporters.cvat import CvatExporter
 from sa2va_cli.exporters.files import marked_output, sole_writer
 from sa2va_cli.exporters.hugging_face import ImagefolderExporter, ParquetExporter
-from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.exporters.jsonl import AnswersExporter, FailuresExporter, JsonlExporter
 from sa2va_cli.exporters.label_studio import LabelStudioExporter
 from sa2va_cli.exporters.labelme import LabelmeExporter
@@ -35,7 +34,6 @@ __all__ = [
     "export_options",
     "export_results",
     "get_exporter",
-    "item_json",
 ]
 
 EXPORTERS: dict[str, type[Exporter]] = {

@@ -17,7 +17,7 @@ class ExportOptions:
     coco_segmentation: CocoSegmentation = "rle"
     min_score: float = 0.0  # masks under it count as "not there"
     min_presence: float = 0.0  # objects of answers under it count as "not there"
-    workers: int = 0  # threads that encode pictures; 0: one for each core, up to 8
+    workers: int = 0  # threads that encode pictures; 0: one for each core, up to 32
     adds: bool = False  # to other results in the folder: what is not of these ones stays
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Frames of a video item: its masks frame by frame, and the names that its frames go by."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain, groupby
 from pathlib import Path, PurePath
@@ -48,7 +49,7 @@ class FrameNames:
 
 def _frame_files(path: str) -> list[str]:
     """Empty for a video file, and for a folder that is no longer there."""
-    if not Path(path).is_dir():
+    if not os.path.isdir(path):
         return []
     try:
         return [printable(Path(frame).name) for frame in frame_paths(path)]

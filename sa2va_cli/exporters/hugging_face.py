@@ -153,7 +153,9 @@ def _parquet_rows(
     results: ResultReader, categories: Categories, missing: list[str]
 ) -> Iterator[dict[str, Any]]:
     for item in images_of(results):
-        if not Path(item.path).is_file():
+        try:
+            picture = Path(item.path).read_bytes()
+        except OSError:
             missing.append(item.item_id)
             continue
         objects = list(found_objects(item, results))
@@ -164,7 +166,7 @@ def _parquet_rows(
         columns = _columns(objects, categories)
         columns["category"] = columns.pop("category_id")  # a class label: a number with a name
         yield {
-            "image": {"bytes": Path(item.path).read_bytes(), "path": item.item_id},
+            "image": {"bytes": picture, "path": item.item_id},
             "width": item.width,
             "height": item.height,
             "text": "\n".join(answer.text for answer in item.answers),

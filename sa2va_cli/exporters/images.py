@@ -1,6 +1,7 @@
 """Images of a job, for formats that stand beside them: what is in each, and names for labels."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def suffix_of(item_id: str) -> str:
 
 def link_image(source: str, target: Path) -> bool:
     """A link to the original, or a copy where links cannot be made. False: there is no original."""
-    if not Path(source).is_file():
+    if not os.path.isfile(source):
         return False
     temporary = target.with_name(f".{target.name}.link.tmp")
     temporary.unlink(missing_ok=True)

@@ -65,11 +65,11 @@ class Source:
 
 def _open(source: str) -> "av.container.InputContainer | None":
     """None for what has no sound: a folder of frames, or a file that only decord reads."""
-    if Path(source).is_dir():
-        return None
     try:
-        return av.open(f"file:{source}")
-    except av.FFmpegError:
+        return av.open(
+            f"file:{source}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+        )
+    except (av.FFmpegError, OSError):
         return None
 
 

@@ -85,7 +85,7 @@ def store_path(job_dir: Path) -> Path:
 
 def holds_job(folder: Path) -> bool:
     """Also for names that no folder can have, about which `Path.is_file` raises."""
-    return os.path.isfile(store_path(folder))  # noqa: PTH113
+    return os.path.isfile(store_path(folder))
 
 
 def create_or_open(path: Path) -> sqlite3.Connection:

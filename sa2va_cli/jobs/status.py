@@ -59,7 +59,7 @@ def job_folders(folder: Path) -> list[Path]:
 
 def shard_folders(folder: Path) -> list[Path]:
     """The jobs in it that --shard made."""
-    if not os.path.isdir(folder):  # noqa: PTH112  # glob raises for names that are too long
+    if not os.path.isdir(folder):  # glob raises for names that are too long
         return []
     return sorted(path.parent for path in folder.glob(f"shard-*/{store_path(Path()).name}"))
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sa2va_cli.exporters import ExportOptions, export_results, item_json
+from sa2va_cli.exporters import ExportOptions, export_results
+from sa2va_cli.exporters.item_json import item_json
 from sa2va_cli.masks import decode_rle
 
 

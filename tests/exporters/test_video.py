@@ -14,9 +14,11 @@ TIMES = [0, 40, 80, 200, 210, 500]  # milliseconds: a variable frame rate
 SHAPE = (48, 65)  # an odd width
 
 
-def write_source(path, times=TIMES, sound=None):
+def write_source(path, times=TIMES, sound=None, title=""):
     """A video with a frame at each time, greyer by the number, and sound of half a second."""
     with av.open(str(path), "w") as container:
+        if title:
+            container.metadata["title"] = title
         video = container.add_stream("ffv1")
         video.width, video.height, video.pix_fmt = SHAPE[1], SHAPE[0], "yuv444p"
         video.time_base = video.codec_context.time_base = Fraction(1, 1000)
@@ -200,6 +202,19 @@ def write_stream(path):
         at = data.index(b"\xff\xf1", at + 1)  # every frame of AAC begins so
         data[at : at + 2] = b"\0\0" if number > 4 else b"\xff\xf1"
     path.write_bytes(data)
+
+
+def test_titles_in_another_encoding_do_not_stop_the_export(tmp_path, make):
+    write_source(tmp_path / "clip.avi", times=range(0, 240, 40), sound="mp3", title="Baum")
+    data = (tmp_path / "clip.avi").read_bytes()
+    assert data.count(b"INAM") == 1 and data.count(b"Baum") == 1
+    (tmp_path / "clip.avi").write_bytes(data.replace(b"Baum", "Bäum".encode("latin-1")))
+    item, masks = make.video_results()[0]
+    results = make.results([(replace(item, path=str(tmp_path / "clip.avi")), masks)])
+    exported, path = export(results, tmp_path / "out")
+    assert (exported.count, exported.notes) == (1, ())
+    with av.open(str(path)) as container:
+        assert container.streams.audio
 
 
 def test_damaged_sound_does_not_stop_the_export_and_is_told(tmp_path, make):
