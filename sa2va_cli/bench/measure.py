@@ -105,15 +105,17 @@ class Bench:
         machine: Machine,
         device: torch.device,
         at_once: int = 1,
+        openers: int = 1,
     ) -> None:
         """An engine is made for each work: what is forced to be answered hangs on it.
 
-        `at_once` images go to it at a time, where a work has several.
+        `at_once` images go to it at a time, where a work has several, `openers` threads ahead.
         """
         self._engines = engines
         self._machine = machine
         self._device = device
         self._at_once = at_once
+        self._openers = openers
         self._arithmetic: Arithmetic | None = None
         self.stopped_by: SystemExit | None = None  # a signal, in the middle of a work
 
@@ -238,8 +240,9 @@ class Bench:
 
     def _prepared(self, engine: Sa2VA, pictures: Sequence[Image.Image]) -> Iterator[Sequence[Any]]:
         """As `sa2va annotate` has them: resized ahead of the model, and a few at a time."""
-        threads = self._machine.threads
-        return prefetch_batches(pictures, engine.prepare, lambda _: True, self._at_once, threads)
+        return prefetch_batches(
+            pictures, engine.prepare, lambda _: True, self._at_once, self._openers
+        )
 
 
 def _ratio(times: Sequence[tuple[float, ...]]) -> float | None:

@@ -37,6 +37,8 @@ from sa2va_cli.models.sa2va.plain import PlainEngine
 from sa2va_cli.models.sa2va.predictor import Sa2VA
 from sa2va_cli.models.sa2va.published import published_config
 from sa2va_cli.models.sa2va.readiness import settle_model
+from sa2va_cli.resources import usable_cores
+from sa2va_cli.runners.crew import MOST_OPENERS
 from sa2va_cli.runners.devices import choose_batch_size
 
 ENGINES = {"both": ("fast", "plain"), "fast": ("fast",), "plain": ("plain",)}
@@ -78,7 +80,8 @@ def run_bench(config: JobConfig, options: BenchOptions) -> int:
     seconds = time.monotonic() - started
     typer.echo(f"model loaded{compiled} in {seconds:.1f} s", err=options.as_json)
     at_once = choose_batch_size("auto", [str(device)])
-    bench = Bench(_engines(model, options.engine, forced), machine, device, at_once)
+    openers = 1 if device.type == "cpu" else min(MOST_OPENERS, usable_cores())
+    bench = Bench(_engines(model, options.engine, forced), machine, device, at_once, openers)
     comparisons, code = _compare(bench, works, options)
     if options.as_json:
         typer.echo(json.dumps(to_json(name, machine, forced, comparisons), indent=1))

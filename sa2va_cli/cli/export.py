@@ -42,6 +42,7 @@ def export(
     from sa2va_cli.exporters import export_options, export_results
     from sa2va_cli.jobs.lock import JobLock
     from sa2va_cli.jobs.originals import count_changed
+    from sa2va_cli.jobs.progress import visible_lines
     from sa2va_cli.jobs.reader import StoreReader  # NumPy and OpenCV: not for --help
     from sa2va_cli.jobs.schema import holds_job
 
@@ -54,7 +55,7 @@ def export(
             written = export_results(results, names, target, options)
         changed = count_changed(results)
     for exported in written:
-        typer.echo(exported.text(), err=True)
+        typer.echo(visible_lines(exported.text()), err=True)
     if changed:
         typer.echo(
             f"Changed since they were annotated: {changed}. Masks may not fit: annotate again.",

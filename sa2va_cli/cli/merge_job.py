@@ -10,6 +10,7 @@ from sa2va_cli.cli.formats import chosen_formats, with_failures
 from sa2va_cli.exporters import ExportOptions, export_results
 from sa2va_cli.jobs.lock import JobLock
 from sa2va_cli.jobs.merge import merge_jobs
+from sa2va_cli.jobs.progress import visible_lines
 from sa2va_cli.jobs.reader import StoreReader
 
 
@@ -25,6 +26,6 @@ def merge_job(
         names = with_failures(chosen_formats(formats, results.has_videos()))
         exported = export_results(results, names, output, options)
     counts = f"{merged.done} done, {merged.failed} failed, {merged.left} left"
-    typer.echo(f"{merged.stores} parts united in {output}: {counts}.", err=True)
+    typer.echo(visible_lines(f"{merged.stores} parts united in {output}: {counts}."), err=True)
     for one in exported:
-        typer.echo(one.text(), err=True)
+        typer.echo(visible_lines(one.text()), err=True)

@@ -41,7 +41,8 @@ Output = Annotated[
     _option(WHAT, "Job folder: results, and what a resume needs.", "--output", "-o", metavar="DIR"),
 ]
 Null = Annotated[
-    Flag, _option(WHAT, "Paths on standard input end with NUL (find -print0).", "--null", "-0")
+    Flag,
+    _option(WHAT, "Listed paths end with NUL, not with the line (find -print0).", "--null", "-0"),
 ]
 FilesFrom = Annotated[
     File, _option(WHAT, "File with one path a line.", "--files-from", metavar="FILE")

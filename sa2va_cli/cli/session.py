@@ -136,8 +136,8 @@ class ChatSession:
         except KeyboardInterrupt:
             typer.echo("\nStopped: the answer counts, but not all of its masks were saved.")
             return
-        overlay = str(saved.overlay) if saved.overlay else None
-        self._exchanged[-1] = replace(self._exchanged[-1], overlay=overlay, masks=str(saved.masks))
+        overlay, folder = (str(path) if path else None for path in (saved.overlay, saved.masks))
+        self._exchanged[-1] = replace(self._exchanged[-1], overlay=overlay, masks=folder)
         self._show(saved)
 
     def _tell_notes(self) -> None:
@@ -159,7 +159,8 @@ class ChatSession:
             typer.echo(protocol(small_png(saved.overlay)))
         if saved.overlay:
             typer.echo(visible(f"overlay: {saved.overlay}"))
-        typer.echo(visible(f"masks:   {saved.masks}"))
+        if saved.masks:
+            typer.echo(visible(f"masks:   {saved.masks}"))
         for note in saved.notes:
             typer.echo(f"({note})")
 

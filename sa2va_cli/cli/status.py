@@ -14,6 +14,7 @@ def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
     sa2va status out/
     sa2va status out/ --json | jq .left
     """
+    from sa2va_cli.jobs.progress import visible_lines
     from sa2va_cli.jobs.status import job_folders, job_status  # loads NumPy: not for --help
 
     require_stdout()
@@ -26,4 +27,4 @@ def status(job_dir: o.JobDir, as_json: o.AsJson = False) -> None:
         parts = [one.to_json() for one in statuses]
         typer.echo(json.dumps(whole | {"running": any(s.running for s in statuses), "jobs": parts}))
     else:
-        typer.echo("\n".join(one.text() for one in statuses))
+        typer.echo("\n".join(visible_lines(one.text()) for one in statuses))

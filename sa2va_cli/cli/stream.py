@@ -1,5 +1,6 @@
 """`--jsonl`: a line for each finished item, as soon as it is safely stored."""
 
+import json
 import mmap
 import os
 import sys
@@ -103,7 +104,7 @@ def _opened(target: str) -> Iterator[IO[str]]:
         return
     with ExitStack() as stack:
         try:
-            _cut_torn_line(Path(target))
+            _mend_last_line(Path(target))
             file = stack.enter_context(Path(target).open("a", encoding="utf-8"))
         except OSError as error:
             raise UsageError(
@@ -112,13 +113,22 @@ def _opened(target: str) -> Iterator[IO[str]]:
         yield file
 
 
-def _cut_torn_line(path: Path) -> None:
-    """What a kill or a full disk has left of the last line: the next one would be glued to it."""
+def _mend_last_line(path: Path) -> None:
+    """The next line would be glued to it: cut off what a kill or a full disk has left of a line of
+    ours, and end one that somebody has left without an end.
+    """
     if not path.is_file() or not path.stat().st_size:  # also not a pipe
         return
     with path.open("rb+") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             end = text.rfind(b"\n") + 1
-            is_ours = text[end : end + 1] == b"{"
-        if is_ours:
+            rest = text[end:] if text[end : end + 1] == b"{" else b""
+        if not rest:
+            return
+        try:
+            json.loads(rest)
+        except ValueError:
             file.truncate(end)
+        else:
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")

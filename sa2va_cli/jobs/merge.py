@@ -1,6 +1,7 @@
 """Unite the stores of several machines into one. SQLite copies; nothing passes through memory."""
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ def merge_jobs(folders: Sequence[Path], out: Path) -> Merged:
     with JobLock(out):
         store = JobStore.open(out)
         try:
-            check_settings(store, settings, force=False)
+            check_settings(store, settings, force=False, hint="give another output folder")
             adopt_settings(store, settings)
             store.commit()
             for source in sources:
@@ -117,7 +118,7 @@ def _settings(source: Path) -> Settings:
 def _take_in(store: JobStore, source: Path) -> None:
     """All that one source has and the store has not, in one transaction."""
     connection = store.connection
-    connection.execute("ATTACH DATABASE ? AS source", (str(store_path(source)),))
+    connection.execute("ATTACH DATABASE ? AS source", (os.fsencode(store_path(source)),))
     try:
         with store.writing():
             _check_agreement(connection, store.job_dir, source)

@@ -22,8 +22,9 @@ def count_changed(results: StoreReader) -> int:
 def _state_of(path: str, *, is_folder: bool) -> tuple[int, int] | None:
     """Length and time, as they were taken when it was found."""
     if is_folder:
-        found = discover([GivenPath(path)], FRAMES).items
-        return (found[0].size, found[0].mtime_ns) if found else None
+        found = discover([GivenPath(path)], FRAMES).items  # also videos that lie in it
+        frames = next((one for one in found if one.kind == "frames"), None)
+        return (frames.size, frames.mtime_ns) if frames else None
     try:
         status = Path(path).stat()
     except OSError:

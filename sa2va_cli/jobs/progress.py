@@ -40,6 +40,11 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
 def failure_line(failure: Failure) -> str:
     return visible(f"failed: {failure.item_id}: {' '.join(failure.reason.split())}")
 
@@ -64,7 +69,7 @@ class QuietView:
 
     def summary(self, summary: Summary) -> None:
         if summary.exit_code:
-            _write_line(self._stream, summary.text())
+            _write_line(self._stream, visible_lines(summary.text()))
 
 
 class LineView:
@@ -95,7 +100,7 @@ class LineView:
             self._draw(self._state)
 
     def summary(self, summary: Summary) -> None:
-        _write_line(self._stream, summary.text())
+        _write_line(self._stream, visible_lines(summary.text()))
 
     def _draw(self, state: RunState) -> None:
         self._last_line, self._drawn = time.monotonic(), state.finished
@@ -138,7 +143,7 @@ class LiveView:
         self._live.stop()
 
     def summary(self, summary: Summary) -> None:
-        self._console.print(Text(summary.text()), soft_wrap=True)
+        self._console.print(Text(visible_lines(summary.text())), soft_wrap=True)
 
     def _picture(self, state: RunState) -> Group:
         return Group(self._overall(state), self._workers(state))

@@ -6,6 +6,7 @@ A page is one short query: the file is never held for long, so that a run can wr
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,13 +48,17 @@ class StoreReader:
         self._connection.close()
 
     def items(self) -> Iterator[ItemResult]:
-        """Finished items, sorted by item_id."""
-        query = (
-            f"SELECT {ITEM_COLUMNS} FROM items "
-            "WHERE state = ? AND item_id > ? ORDER BY item_id LIMIT ?"
-        )
-        for row in self._pages(query, DONE):
-            yield self._item(row)
+        """Finished items, sorted by item_id, each as it is when its turn comes.
+
+        A run may do some of them anew in the meantime; what is not done then is left out.
+        """
+        ids = "SELECT item_id FROM items WHERE state = ? AND item_id > ? ORDER BY item_id LIMIT ?"
+        query = f"SELECT {ITEM_COLUMNS} FROM items WHERE item_id = ? AND state = ?"
+        for (item_id,) in self._pages(ids, DONE):
+            with self._at_once():
+                rows = self._rows(query, item_id, DONE)
+                items = [self._item(row) for row in rows]
+            yield from items
 
     def item(self, number: int) -> ItemResult:
         """One finished item by its number in the store."""
@@ -137,6 +142,15 @@ class StoreReader:
             tuple(FrameRun(*run) for run in json.loads(frames)),
             tuple(WindowRecord(*window) for window in windows),
         )
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """All queries inside see the same state."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
 
     def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, values).fetchall()

@@ -15,7 +15,12 @@ def stored_settings(store: JobStore) -> Settings | None:
     return json.loads(text) if text else None
 
 
-def check_settings(store: JobStore, settings: Settings, force: bool) -> None:
+def check_settings(
+    store: JobStore,
+    settings: Settings,
+    force: bool,
+    hint: str = "give another output folder, or --force to do everything again",
+) -> None:
     """Raises UsageError, naming the differences, if results of other settings are stored.
 
     With `force`, or as long as nothing is done, not even the first windows of a video, the new
@@ -26,7 +31,7 @@ def check_settings(store: JobStore, settings: Settings, force: bool) -> None:
     if changes and not force and _any_work(store):
         raise UsageError(
             f"{store.job_dir} was made with other settings ({'; '.join(changes)}).",
-            hint="give another output folder, or --force to do everything again",
+            hint=hint,
         )
 
 

@@ -26,7 +26,6 @@ class Region:
 
     mask: np.ndarray  # (H, W) bool, of the upright picture; the model scales it as it needs
     name: str  # "3" for value 3 of a label map, "12" for annotation 12, "left" for left.png
-    category: str = ""  # from a COCO file
 
 
 class RegionSource(Protocol):
@@ -57,9 +56,9 @@ def check_proportions(regions: Iterable[Region], height: int, width: int) -> Non
 def open_regions(path: Path) -> RegionSource:
     """A folder of PNGs or a COCO .json file. Raises UsageError when it is neither."""
     # Path.is_dir and Path.is_file raise for names that are too long for a file.
-    if os.path.isdir(path):  # noqa: PTH112
+    if os.path.isdir(path):
         return PngRegions(path)
-    if os.path.isfile(path):  # noqa: PTH113
+    if os.path.isfile(path):
         return CocoRegions(path)
     raise UsageError(f"There are no regions in {path}.", hint=_HINT)
 
@@ -77,7 +76,7 @@ class PngRegions:
     def regions(self, item_id: str) -> tuple[Region, ...]:
         paths, one_each = self._files(item_id)
         if one_each:
-            return tuple(Region(_values(path)[0] != 0, path.stem) for path in paths)
+            return _drawn(Region(_values(path)[0] != 0, path.stem) for path in paths)
         return read_regions(paths[0]) if paths else ()
 
     def mark(self, item_id: str) -> str:
@@ -90,10 +89,10 @@ class PngRegions:
         """The PNGs of one image, and whether each is one region."""
         whole, stem = self.folder / item_id, (self.folder / item_id).with_suffix("")
         for path in (whole.with_name(f"{whole.name}.png"), stem.with_name(f"{stem.name}.png")):
-            if os.path.isfile(path):  # noqa: PTH113  # ".png" may make the name too long
+            if os.path.isfile(path):  # ".png" may make the name too long
                 return [path], False
         for folder in (whole, stem):
-            if os.path.isdir(folder):  # noqa: PTH112
+            if os.path.isdir(folder):
                 return sorted(folder.glob("*.png")), True
         return [], False
 
@@ -143,10 +142,10 @@ class CocoRegions:
         data = _read_coco(path)
         try:
             for image in data["images"]:
+                image["id"]  # every one has to have it
                 self.images[PurePosixPath(image["file_name"]).name].append(image)
             for annotation in data["annotations"]:
                 self.annotations[annotation["image_id"]].append(annotation)
-            self.names = {entry["id"]: str(entry["name"]) for entry in data.get("categories", [])}
         except (LookupError, TypeError) as error:
             raise UsageError(f"{path} is no COCO file: {error!r}.", hint=_HINT) from None
 
@@ -155,7 +154,7 @@ class CocoRegions:
         if image is None:
             return ()
         annotations = self.annotations.get(image["id"], [])
-        return tuple(self._region(annotation, image) for annotation in annotations)
+        return _drawn(self._region(annotation, image) for annotation in annotations)
 
     def mark(self, item_id: str) -> str:
         """By all that the file says about the image."""
@@ -164,8 +163,7 @@ class CocoRegions:
         except MediaError as error:  # told when the image is asked about
             return _digest(str(error))
         annotations = self.annotations.get(image["id"], []) if image else []
-        names = [self.names.get(one.get("category_id"), "") for one in annotations]
-        return _digest([image, annotations, names])
+        return _digest([image, annotations])
 
     def _image(self, item_id: str) -> dict[str, Any] | None:
         candidates = self.images.get(PurePosixPath(item_id).name, [])
@@ -186,7 +184,12 @@ class CocoRegions:
             raise MediaError(f"Annotation {name} of {self.path} is broken: {error!r}.") from None
         if mask is None:
             raise MediaError(f"Annotation {name} of {self.path} has no segmentation.")
-        return Region(mask, name, self.names.get(annotation.get("category_id"), ""))
+        return Region(mask, name)
+
+
+def _drawn(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Without those of no pixel: there is nothing to be asked about."""
+    return tuple(region for region in regions if region.mask.any())
 
 
 def _digest(facts: object) -> str:

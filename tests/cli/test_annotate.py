@@ -435,6 +435,25 @@ def test_what_is_no_torn_line_stays_in_the_file(tmp_path, text):
     assert (tmp_path / "lines").read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("text", "mended"), [('{"a": 1}', '{"a": 1}\n'), ('{"a": 1}\n{"b', '{"a": 1}\n')]
+)
+def test_a_line_without_an_end_gets_one_if_it_is_whole(tmp_path, text, mended):
+    (tmp_path / "lines").write_text(text)
+    with jsonl_stream(str(tmp_path / "lines"), tmp_path, ExportOptions(), print):
+        pass
+    assert (tmp_path / "lines").read_text() == mended
+
+
+def test_a_job_in_a_folder_of_any_name_tells_how_it_stands_and_is_merged(tmp_path, pictures):
+    folder = tmp_path / os.fsdecode(b"caf\xe9\x1b[2J")
+    sa2va("annotate", tmp_path / "in", "-p", "the red car", "-o", folder, "-d", "cpu")
+    told = sa2va("status", folder)
+    assert told.returncode == 0 and "4 done" in told.stdout and "\x1b" not in told.stdout
+    merged = sa2va("merge", folder, "-o", tmp_path / "all")
+    assert "4 done" in merged.stderr
+
+
 def test_status_tells_how_a_job_stands(tmp_path, pictures):
     write_poison(tmp_path / "in/oom.png", "oom")
     annotate(tmp_path)

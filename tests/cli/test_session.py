@@ -1,6 +1,7 @@
 """What a chat does when the model cannot answer."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from PIL import Image
 from sa2va_cli.cli.answers import AnswerFolder
 from sa2va_cli.cli.medium import Medium
 from sa2va_cli.cli.session import ChatSession
-from sa2va_cli.results import Answer
+from sa2va_cli.results import Answer, MaskRecord
 
 
 class Failing:
@@ -54,3 +55,27 @@ def test_answers_that_are_saved_beside_a_job_leave_its_files(tmp_path):
         AnswerFolder(tmp_path, medium).save("What is it?", Answer("A square."), [])
     assert all(path.exists() for path in of_a_job)
     assert len(list((tmp_path / "overlays").glob("answer-*"))) == 2
+
+
+def test_answers_that_are_saved_at_once_do_not_overwrite_each_other(tmp_path):
+    medium = Medium("a.png", str(tmp_path / "a.png"), "image", 4, 4)
+    Image.new("RGB", (4, 4)).save(medium.path)
+    mask = MaskRecord(0, 1, {"size": [4, 4], "counts": "04<"}, 0.9, 0.9)
+    answer = Answer("It is [SEG].", seg_probabilities=(1.0,))
+
+    def save(_):
+        return AnswerFolder(tmp_path / "out", medium).save("What is it?", answer, [mask])
+
+    with ThreadPoolExecutor(8) as pool:
+        saved = list(pool.map(save, range(24)))
+    assert len({one.masks for one in saved}) == len({one.overlay for one in saved}) == 24
+    assert all(len(list(one.masks.iterdir())) == 1 for one in saved)
+
+
+def test_no_folder_is_named_for_what_was_pointed_at_and_is_not_there(tmp_path):
+    medium = Medium("a.png", str(tmp_path / "a.png"), "image", 4, 4)
+    Image.new("RGB", (4, 4)).save(medium.path)
+    empty = MaskRecord(0, 1, {"size": [4, 4], "counts": "`0"}, 0.9, 0.1)
+    answer = Answer("It is [SEG].", seg_probabilities=(1.0,))
+    saved = AnswerFolder(tmp_path / "out", medium).save("What is it?", answer, [empty])
+    assert saved.masks is None and saved.overlay.exists()

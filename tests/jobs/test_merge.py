@@ -87,6 +87,13 @@ def test_jobs_with_other_settings_are_not_merged(shards, tmp_path):
         merge_jobs([tmp_path / "whole", tmp_path / "other"], tmp_path / "all")
 
 
+def test_into_a_job_with_other_settings_nothing_is_merged(shards, tmp_path):
+    run_job(replace(shards, output=tmp_path / "other", prompts=PROMPTS[:1]))
+    with pytest.raises(UsageError, match="other settings") as raised:
+        merge_jobs([tmp_path / "whole"], tmp_path / "other")
+    assert str(raised.value).endswith("\nHint: give another output folder")  # no --force here
+
+
 def test_a_part_that_is_worked_on_is_not_merged(shards, tmp_path):
     with JobLock(tmp_path / "whole"), pytest.raises(JobLockedError, match="still worked on"):
         merge_jobs([tmp_path / "whole"], tmp_path / "all")

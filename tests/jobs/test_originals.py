@@ -28,6 +28,7 @@ def test_what_was_changed_in_place_is_counted(tmp_path):
 def test_a_folder_of_frames_changes_with_any_of_them(tmp_path):
     frames = write_pictures(tmp_path / "in/clip", 7)
     frames[3].write_bytes(b"a broken frame")
+    (tmp_path / "in/clip/a.mp4").write_bytes(b"\x1aE\xdf\xa3 a broken video beside them")
     (tmp_path / "in/clip/notes.txt").write_text("no frame")
     out = job(tmp_path, frames_as_video=True, devices="cpu", runner="local")
     assert (run_job(out).done, changed(out.output)) == (1, 0)

@@ -16,6 +16,7 @@ from sa2va_cli.jobs.progress import (
     failure_line,
     make_view,
     visible,
+    visible_lines,
 )
 from sa2va_cli.jobs.watch import LOADING, RunState, Summary, WorkerState
 from sa2va_cli.results import Failure
@@ -32,6 +33,7 @@ def summary(code: int) -> Summary:
 
 def test_what_file_names_hold_does_not_reach_the_terminal():
     assert visible("a\x1b[2J\nb é 中") == "a�[2J�b é 中"
+    assert visible_lines("a\x1b[2J\nb") == "a�[2J\nb"
     assert failure_line(FAILURE) == "failed: a�[31m�b.png: is broken"
 
 

@@ -3,6 +3,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,26 @@ def test_a_reader_in_the_middle_of_a_page_does_not_hold_up_the_writer(store, tmp
         next(reader.items())
         store.begin(3, "cpu")
         store.commit()
+
+
+def test_what_is_done_anew_while_others_are_read_is_read_as_it_is_then(store, tmp_path):
+    for item, name in enumerate("abc", 1):
+        store.begin(item, "cpu")
+        store.add_masks(item, [mask(0)])
+        store.finish(item, result(name))
+    store.commit()
+    with StoreReader(tmp_path) as reader:
+        items = reader.items()
+        assert next(items) == result("a")
+        anew = replace(result("c"), objects=(ObjectRecord(7, 0, "car", "car", 1.0),))
+        note_found(store, [replace(media(name), size=11) for name in "bc"], [])  # changed
+        apply(store, Renewal())
+        store.begin(3, "cpu")
+        store.add_masks(3, [mask(0, 7)])
+        store.finish(3, anew)
+        store.commit()
+        assert list(items) == [anew]
+        assert [one.obj_id for one in reader.masks("c")] == [7]
 
 
 def test_who_reads_for_long_is_waited_for(store, tmp_path):

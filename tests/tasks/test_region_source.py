@@ -93,15 +93,13 @@ def test_a_broken_map_is_an_error(tmp_path, save):
 def write_coco(tmp_path, segmentations, file_name="a/b.jpg"):
     path = tmp_path / "regions"
     annotations = [
-        {"id": 11 + i, "image_id": 5, "category_id": 2, "bbox": [1, 0, 2, 2]}
+        {"id": 11 + i, "image_id": 5, "bbox": [1, 0, 2, 2]}
         | ({"segmentation": segmentation} if segmentation else {})
         for i, segmentation in enumerate(segmentations)
     ]
     images = [{"id": 5, "file_name": file_name, "height": 3, "width": 4}]
     images += [{"id": 6, "file_name": f"x/{file_name}", "height": 3, "width": 4}]
-    categories = [{"id": 2, "name": "cat"}]
-    data = {"images": images, "annotations": annotations, "categories": categories}
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
     return path
 
 
@@ -118,11 +116,18 @@ def test_a_coco_file_gives_regions_in_every_kind_of_segmentation(tmp_path):
         ],
     )
     found = regions(tmp_path)
-    assert [(region.name, region.category) for region in found] == [
-        (name, "cat") for name in ("11", "12", "13", "14")
-    ]
+    assert [region.name for region in found] == ["11", "12", "13", "14"]
     for region in found:
         np.testing.assert_array_equal(region.mask, expected)
+
+
+def test_what_has_no_pixel_is_no_region(tmp_path, save):
+    write_coco(tmp_path, [[[9, 9, 9, 9, 9, 9]], None])
+    assert [region.name for region in regions(tmp_path)] == ["12"]
+    (tmp_path / "regions").unlink()
+    save("a/b/left.png", LABELS)
+    save("a/b/right.png", np.zeros_like(LABELS))
+    assert [region.name for region in regions(tmp_path)] == ["left"]
 
 
 @pytest.mark.parametrize("item_id", ["a/b.jpg", "photos/a/b.jpg"])
@@ -148,7 +153,14 @@ def test_a_broken_annotation_fails_its_picture_only(tmp_path, segmentation):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"images": []}', '{"images": [{}], "annotations": []}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"images": []}',
+        '{"images": [{}], "annotations": []}',
+        '{"images": [{"file_name": "b.jpg"}], "annotations": []}',
+    ],
 )
 def test_a_file_that_is_no_coco_file_is_a_usage_error(tmp_path, text):
     (tmp_path / "regions").write_text(text)
