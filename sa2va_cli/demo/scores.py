@@ -43,7 +43,7 @@ def score_exchange(scores: Scores, scene: Scene, asked: Exchange, said: Predicti
         color_and_shape = set(scene.facts.words[asked.about[0]][2:])
         wanted = color_and_shape & plain_words(asked.answer)  # one of them if only that was asked
         scores.add("region", float(wanted <= plain_words(said.text)))
-    elif asked.kind == "absent":
+    elif asked.kind == "absent" and asked.phrase:  # asked to point at it; others are questions
         scores.add("absent refused", float(not said.frames))
     elif asked.targets:
         score_masks(scores, scene, asked, said)
