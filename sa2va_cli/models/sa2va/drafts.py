@@ -7,6 +7,8 @@ that the model confirms token by token, or not.
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
+from sa2va_cli.models.sa2va.tokenizer import Ids
+
 MAX_KEYS = 4096  # kinds of question remembered; the one not asked for longest is forgotten
 MAX_ANSWERS = 16  # different answers remembered for one kind
 OPENING = 3  # questions that begin with the same so many tokens are of one kind
@@ -15,8 +17,6 @@ MAX_DRAFT = 64  # tokens: longer answers are seldom repeated word for word
 CONTEXTS = (3, 2, 1)  # so many last tokens tell what may follow; the longest that is known counts
 MAX_FOLLOWING = 8  # tokens drafted in the middle of an answer
 MAX_CONTEXTS = 65536
-
-Ids = tuple[int, ...]
 
 
 class DraftBook:

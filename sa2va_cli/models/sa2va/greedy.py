@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from sa2va_cli.models.sa2va.device import to_device
 from sa2va_cli.models.sa2va.numbers import check_numbers
+from sa2va_cli.models.sa2va.tokenizer import Ids
 
-Ids = tuple[int, ...]
 HEAD_ROWS = 256  # states whose logits are in memory at a time: 155 MB at 150,000 words
 
 

@@ -22,7 +22,6 @@ from sa2va_cli.models.sa2va.device import (
     settle_arithmetic,
 )
 from sa2va_cli.models.sa2va.generation import Generator
-from sa2va_cli.models.sa2va.greedy import Ids
 from sa2va_cli.models.sa2va.groups import Drawn
 from sa2va_cli.models.sa2va.hub import locate
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
@@ -32,7 +31,7 @@ from sa2va_cli.models.sa2va.questions import NOTHING_SEEN, SeenPicture
 from sa2va_cli.models.sa2va.readiness import settle_model
 from sa2va_cli.models.sa2va.sight import Sight
 from sa2va_cli.models.sa2va.steps import Steps
-from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.models.sa2va.tokenizer import Ids, Tokenizer
 from sa2va_cli.models.sa2va.video import (
     MaskStream,
     VideoAnswers,

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from sa2va_cli.models.sa2va.device import to_device
-from sa2va_cli.models.sa2va.drafts import Ids
 from sa2va_cli.models.sa2va.key_values import KeyValues
 from sa2va_cli.models.sa2va.packing import PackedCells
 from sa2va_cli.models.sa2va.reader import Chunk
 from sa2va_cli.models.sa2va.stopping import StopRule
+from sa2va_cli.models.sa2va.tokenizer import Ids
 
 MAX_NEW_TOKENS = 2048
 

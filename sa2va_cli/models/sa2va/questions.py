@@ -56,21 +56,26 @@ class QuestionEncoder:
 
     def encode(self, question: Question, seen: SeenPicture) -> EncodedPrompt:
         """Raises UsageError if picture and text do not fit together, or not into the model."""
-        return self.encode_text(self.spell(question, seen), seen, question.mask_prompts)
+        cells = self._cells(question.mask_prompts)
+        return self._encode(self._spell(question, seen, cells), seen, cells)
 
     def spell(self, question: Question, seen: SeenPicture) -> str:
         """The whole string that is encoded, earlier turns included."""
-        cells = self._cells(question.mask_prompts)
-        sizes = None if cells is None else _sizes(cells)
-        return prompt_text(
-            self._config.template, seen.picture, question.text, question.past_text, sizes
-        )
+        return self._spell(question, seen, self._cells(question.mask_prompts))
 
     def encode_text(
         self, text: str, seen: SeenPicture, mask_prompts: np.ndarray | None
     ) -> EncodedPrompt:
         """A string as `spell` gives it; the regions may have come in an earlier turn."""
-        cells = self._cells(mask_prompts)
+        return self._encode(text, seen, self._cells(mask_prompts))
+
+    def _spell(self, question: Question, seen: SeenPicture, cells: Tensor | None) -> str:
+        sizes = None if cells is None else _sizes(cells)
+        return prompt_text(
+            self._config.template, seen.picture, question.text, question.past_text, sizes
+        )
+
+    def _encode(self, text: str, seen: SeenPicture, cells: Tensor | None) -> EncodedPrompt:
         num_region_tokens = 0 if cells is None else sum(_sizes(cells))
         num_context = seen.picture.num_tokens + num_region_tokens
         ids = encode_prompt(self._tokenizer, text, num_context)
@@ -110,7 +115,10 @@ class QuestionEncoder:
         visual = [seen.tokens]
         if cells is not None:
             last_tile = seen.tokens[-self._config.vision.tokens_per_tile :]
-            visual += [last_tile[region.flatten().to(device)] for region in cells]
+            # By numbers: a GPU that is given truth values is waited for, to tell how many are true.
+            visual += [
+                last_tile[to_device(region.flatten().nonzero()[:, 0], device)] for region in cells
+            ]
         places = to_device(torch.tensor(pictured), device)
         embeddings[places] = torch.cat(visual).to(embeddings.dtype)
         return embeddings

@@ -14,7 +14,7 @@ from sa2va_cli.models.sa2va.checkpoint import with_attention
 from sa2va_cli.models.sa2va.config import Sa2vaConfig
 from sa2va_cli.models.sa2va.conversation import STOP_WORDS
 from sa2va_cli.models.sa2va.device import to_device
-from sa2va_cli.models.sa2va.greedy import Greedy, Ids
+from sa2va_cli.models.sa2va.greedy import Greedy
 from sa2va_cli.models.sa2va.image_encoder import FrameFeatures
 from sa2va_cli.models.sa2va.model import Sa2vaModel
 from sa2va_cli.models.sa2va.numbers import check_numbers
@@ -24,7 +24,7 @@ from sa2va_cli.models.sa2va.prompt_group import GeneratedAnswer
 from sa2va_cli.models.sa2va.questions import QuestionEncoder, SeenPicture, see_image, see_video
 from sa2va_cli.models.sa2va.segmenter import DecodedMasks, full_size_masks
 from sa2va_cli.models.sa2va.stopping import StopRule
-from sa2va_cli.models.sa2va.tokenizer import Tokenizer
+from sa2va_cli.models.sa2va.tokenizer import Ids, Tokenizer
 from sa2va_cli.models.sa2va.views import Placed, Views
 from sa2va_cli.prefetch import prefetch_made
 from sa2va_cli.results import Answer, FrameMasks

@@ -1,8 +1,6 @@
 """When an answer is over."""
 
-from sa2va_cli.models.sa2va.tokenizer import Tokenizer
-
-BROKEN = "\ufffd"  # what a token that is part of a letter is decoded to
+from sa2va_cli.models.sa2va.tokenizer import UNFINISHED, Tokenizer
 
 
 class StopRule:
@@ -25,7 +23,7 @@ class StopRule:
     def _ends_a_stop_word(self, token: int) -> bool:
         """False only where the token's own last letter rules it out."""
         text = _without_breaks(self._tokenizer.decode([token]))
-        unclear = not text or text.endswith(BROKEN)
+        unclear = not text or text.endswith(UNFINISHED)
         return unclear or text.endswith(self._last_letters)
 
     def _tail(self, ids: list[int]) -> str:

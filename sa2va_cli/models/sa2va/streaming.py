@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-from sa2va_cli.models.sa2va.tokenizer import Tokenizer
-
-UNFINISHED = "\ufffd"  # what a decoder writes for bytes that are no character yet
+from sa2va_cli.models.sa2va.tokenizer import UNFINISHED, Tokenizer
 
 
 class TextStream:

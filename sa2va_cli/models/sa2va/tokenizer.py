@@ -8,7 +8,10 @@ from transformers import Qwen2Tokenizer
 
 from sa2va_cli.errors import CheckpointError, UsageError
 
+Ids = tuple[int, ...]
+
 SEG = "[SEG]"
+UNFINISHED = "\ufffd"  # what bytes are decoded to that are no character yet
 NO_LIMIT = sys.maxsize  # the language model's config tells it; published tokenizers warn too early
 REQUIRED_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", SEG, "<p>", "</p>", "<vp>", "</vp>")
 
