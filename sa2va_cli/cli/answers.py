@@ -51,17 +51,10 @@ class AnswerFolder:
     def _claim(self) -> str:
         """A new answer's id: its folder of masks is made, so that nobody else takes it."""
         masks = OutputFolder(self.root).folder(png.FOLDER)
-        number = self._last_number()
-        while True:
-            number += 1
-            item_id = f"answer-{number:03d}"
-            try:
-                masks.joinpath(*item_folder(item_id)).mkdir()
-            except FileExistsError:
-                continue  # by another process, just now
-            except OSError as error:
-                raise cannot_write(masks, error) from error
-            return item_id
+        number = self._last_number() + 1
+        while not _made(masks.joinpath(*item_folder(f"answer-{number:03d}"))):
+            number += 1  # another process has made it, just now
+        return f"answer-{number:03d}"
 
     def _last_number(self) -> int:
         """The highest of all answers that lie there, of this session or an earlier one."""
@@ -71,3 +64,14 @@ class AnswerFolder:
                 if match := re.match(r"answer-(\d+)", path.name):
                     used.append(int(match[1]))
         return max(used)
+
+
+def _made(folder: Path) -> bool:
+    """False if it is there already."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return True

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -171,7 +170,7 @@ def _received(connection: Connection) -> Iterator[WorkItem]:
             leave_with_parent()
 
     threading.Thread(target=receive, name="receive", daemon=True).start()
-    return (inbox.get() for _ in repeat(None))
+    return iter(inbox.get, None)  # without end: None never comes
 
 
 def _crash(send: Send, error: BaseException | None) -> None:

@@ -119,8 +119,7 @@ def _without_warnings() -> Iterator[None]:
 
 def _decode(image: ImageFile.ImageFile, path: str) -> None:
     """Once only: Pillow forgets that a picture is broken, and gives half of it the second time."""
-    reads_tags = image.format == "TIFF"  # again, after the pixels
-    with _without_warnings() if reads_tags else nullcontext(), _without_limit(image):
+    with _tags_read_again() if image.format == "TIFF" else nullcontext():
         try:
             image.load()
         except _BROKEN as error:
@@ -128,16 +127,16 @@ def _decode(image: ImageFile.ImageFile, path: str) -> None:
 
 
 @contextmanager
-def _without_limit(image: ImageFile.ImageFile) -> Iterator[None]:
-    """Ours has been looked at; for TIFFs Pillow looks at its own, the process's, once more."""
-    if image.format != "TIFF":
-        yield
-        return
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def _tags_read_again() -> Iterator[None]:
+    """After the pixels, with the same warnings, and with a look at Pillow's own pixel limit, which
+    is the process's; ours has been looked at.
+    """
+    with _without_warnings():
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _damaged(path: str, error: Exception) -> MediaError:

@@ -138,14 +138,15 @@ class CocoRegions:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.images: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
         data = _read_coco(path)
         try:
             for image in data["images"]:
-                image["id"]  # every one has to have it
                 self.images[PurePosixPath(image["file_name"]).name].append(image)
+            self.annotations: dict[int, list[dict[str, Any]]] = {
+                image["id"]: [] for image in data["images"]
+            }
             for annotation in data["annotations"]:
-                self.annotations[annotation["image_id"]].append(annotation)
+                self.annotations.setdefault(annotation["image_id"], []).append(annotation)
         except (LookupError, TypeError) as error:
             raise UsageError(f"{path} is no COCO file: {error!r}.", hint=_HINT) from None
 
@@ -153,8 +154,7 @@ class CocoRegions:
         image = self._image(item_id)
         if image is None:
             return ()
-        annotations = self.annotations.get(image["id"], [])
-        return _drawn(self._region(annotation, image) for annotation in annotations)
+        return _drawn(self._region(one, image) for one in self.annotations[image["id"]])
 
     def mark(self, item_id: str) -> str:
         """By all that the file says about the image."""
@@ -162,7 +162,7 @@ class CocoRegions:
             image = self._image(item_id)
         except MediaError as error:  # told when the image is asked about
             return _digest(str(error))
-        annotations = self.annotations.get(image["id"], []) if image else []
+        annotations = self.annotations[image["id"]] if image else []
         return _digest([image, annotations])
 
     def _image(self, item_id: str) -> dict[str, Any] | None:

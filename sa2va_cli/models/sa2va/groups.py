@@ -46,9 +46,9 @@ class Drawn:
         return Drawn(obj_ids, some_objects(self.decoded, places))
 
     def sorted(self) -> "Drawn":
-        if list(self.obj_ids) == sorted(self.obj_ids):
-            return self
-        return self.some(sorted(range(len(self.obj_ids)), key=lambda place: self.obj_ids[place]))
+        as_it_is = range(len(self.obj_ids))
+        places = sorted(as_it_is, key=lambda place: self.obj_ids[place])
+        return self if places == list(as_it_is) else self.some(places)
 
 
 def some_objects(decoded: DecodedMasks, places: Sequence[int]) -> DecodedMasks:

@@ -32,12 +32,7 @@ from sa2va_cli.models.sa2va.readiness import settle_model
 from sa2va_cli.models.sa2va.sight import Sight
 from sa2va_cli.models.sa2va.steps import Steps
 from sa2va_cli.models.sa2va.tokenizer import Ids, Tokenizer
-from sa2va_cli.models.sa2va.video import (
-    MaskStream,
-    VideoAnswers,
-    check_rereadable,
-    pick_key_frames,
-)
+from sa2va_cli.models.sa2va.video import MaskStream, VideoAnswers, check_rereadable, pick_key_frames
 from sa2va_cli.models.sa2va.views import Views, ViewsOfAll
 from sa2va_cli.models.sa2va.window_plan import plan_windows
 from sa2va_cli.models.sa2va.windows import Eyes, WindowedVideo
