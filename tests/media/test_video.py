@@ -16,6 +16,7 @@ from PIL import Image
 from sa2va_cli.errors import MediaError
 from sa2va_cli.media.frames import ALL_FRAMES
 from sa2va_cli.media.video import FrameSampling, open_video
+from tests.media.field_pictures import shade, write_fields
 
 ODD = Path(__file__).parents[1] / "data" / "odd"
 
@@ -163,6 +164,48 @@ def test_a_header_that_promises_too_much_is_noted(make_video):
 def test_a_file_without_a_frame_count_is_no_worse(make_video):
     video, frames = read(make_video("vp9.webm", "libvpx-vp9"))
     assert (video.info.declared_frames, video.info.num_frames, len(frames)) == (None, 30, 30)
+    assert video.notes == ()
+
+
+def assert_woven(frames):
+    """The first rows of each frame are those of its own two fields."""
+    rows = np.array([frame.pixels[:2, 0, 0] for frame in frames], np.float64)
+    samples = np.array([[shade(frame.frame_idx, bottom) for bottom in (0, 1)] for frame in frames])
+    assert np.abs(rows - (samples - 16) * 255 / 219).max() <= 2  # limited range to full
+
+
+@pytest.mark.parametrize(
+    ("name", "together"),
+    [
+        ("1080i.ts", False),
+        ("1080i.mts", True),  # AVCHD: two packets, of which the second has no time
+        ("1080i.mkv", True),  # one packet
+        ("1080i.mp4", False),
+        ("bare.h264", False),
+    ],
+)
+def test_pictures_of_two_fields_are_one_frame(tmp_path, name, together):
+    write_fields(tmp_path / name, 40, together)
+    video, frames = read(tmp_path / name)
+    assert [frame.frame_idx for frame in frames] == list(range(40))
+    assert_woven(frames)
+    assert [frame.time for frame in frames] == pytest.approx([idx / 25 for idx in range(40)])
+    assert (video.info.num_frames, video.info.fps) == (40, pytest.approx(25))
+    assert video.info.duration == pytest.approx(1.6)
+    assert video.notes == ()
+
+
+def test_pictures_of_two_fields_are_found_from_the_middle_of_a_file(tmp_path):
+    write_fields(tmp_path / "long.ts", 300)
+    _, frames = read(tmp_path / "long.ts", FrameSampling(start=11))
+    assert [frame.frame_idx for frame in frames] == list(range(275, 300))
+    assert_woven(frames)
+
+
+def test_a_matroska_file_may_begin_later_than_at_zero(make_video):
+    times = [1000 + idx * 40 for idx in range(30)]
+    video, frames = read(make_video("later.mkv", times=times))
+    assert (len(frames), video.info.duration) == (30, pytest.approx(1.2))
     assert video.notes == ()
 
 
