@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import av
 import numpy as np
 
-from sa2va_cli.media.frame_index import FrameIndex, read_index
+from sa2va_cli.media.frame_index import FrameIndex, Numbering, packets_are_frames, read_index
 from sa2va_cli.media.frames import Request, VideoInfo, resized_note
 from sa2va_cli.media.streams import (
     THREADS,
@@ -114,11 +113,12 @@ def _decode(request: Request, pipe: _Pipe) -> None:
     wanted: Sequence[int] = info.selected[request.skip :]
     notes = [turn.note] if turn.note else []
     reader = None
-    fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES
-    # decord rotates, but knows no mirroring, which a first frame of one colour would not show.
-    if request.use_decord and fits_decord and turn == Turn() and not interlaced:
-        reader, note = _open_decord(path, len(index.times), first)
-        notes.extend(note)
+    fits_decord = first.nbytes * len(index.times) <= DECORD_BYTES and not interlaced
+    # decord rotates, but knows no mirroring, which a first frame of one colour would not show. It
+    # tells no times of frames: only where there is one for each packet do they have their numbers.
+    plain = request.use_decord and fits_decord and turn == Turn()
+    if plain and packets_are_frames(path, index, pipe.send_alive):
+        reader = _open_decord(path, len(index.times), first)
     if reader is not None:
         wanted = _send_decord(reader, wanted, index, pipe)
         del reader
@@ -141,23 +141,21 @@ def _first_frame(path: str, pipe: _Pipe) -> tuple[np.ndarray, Turn, bool]:
     raise UndecodableError("not a single frame can be decoded")
 
 
-def _open_decord(path: str, num_frames: int, first: np.ndarray) -> tuple[Any, list[str]]:
-    """decord's reader if it sees the same video as PyAV; None and perhaps a note if not."""
+def _open_decord(path: str, num_frames: int, first: np.ndarray) -> Any:
+    """decord's reader if it sees the same video as PyAV; None if not: nothing is lost."""
     try:
         import decord  # here, so that a broken build of it cannot keep PyAV from working
     except (ImportError, OSError):  # no wheels for this platform, or a library is missing
-        return None, []
+        return None
     decord.logging.set_level(decord.logging.FATAL)
     try:
         reader = decord.VideoReader(path, num_threads=THREADS)
         frame = reader.next().asnumpy()
         reader.seek(0)
     except (decord.DECORDError, *_DECORD_ERRORS):
-        return None, []  # PyAV opens it: nothing is lost
-    if len(reader) != num_frames:
-        return None, [f"read with PyAV, because decord sees {len(reader)} frames of {num_frames}"]
-    same = frame.shape == first.shape and np.abs(frame - first.astype(np.int16)).mean() <= 1
-    return (reader, []) if same else (None, [])
+        return None
+    same = len(reader) == num_frames and frame.shape == first.shape
+    return reader if same and np.abs(frame - first.astype(np.int16)).mean() <= 1 else None
 
 
 def _send_decord(
@@ -237,17 +235,14 @@ def _decoded(
     path: str, index: FrameIndex, seek_to: int | None, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
     container, stream = open_stream(path)
-    last = -1
+    numbering = Numbering(index)
     with container:
         if seek_to is not None:
             container.seek(seek_to, stream=stream)
         for packet in packets_of(container, stream, pipe.send_alive, notes):
             for frame in frames_of(packet):
-                stamp = stamp_of(frame)
-                found = last + 1 if stamp is None else bisect_left(index.stamps, stamp)
-                last = max(found, last + 1)
-                if last < len(index.times):
-                    yield last, frame
+                if (number := numbering.number(frame)) is not None:
+                    yield number, frame
 
 
 if __name__ == "__main__":

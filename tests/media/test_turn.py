@@ -1,9 +1,11 @@
+import io
 import struct
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from sa2va_cli.media.video import open_video
 
@@ -46,4 +48,28 @@ def test_a_clip_that_fades_in_from_black_is_turned_and_mirrored(fade_in, tmp_pat
         frames = list(video)
     expected = TURNS[matrix](picture(2, (64, 64)))
     assert np.abs(frames[2].pixels.astype(int) - expected).mean() < 4
+    assert video.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [(1, 0), (3, 2), (6, -1), (8, 1)],
+)
+def test_motion_jpeg_with_exif_is_turned(tmp_path, picture, orientation, turn):
+    """PyAV cannot list what comes with its frames."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with av.open(str(tmp_path / "exif.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25, options={"strict": "unofficial"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for idx in range(3):
+            jpeg = io.BytesIO()
+            Image.fromarray(picture(idx)).save(jpeg, "JPEG", quality=95, exif=exif)
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = idx
+            container.mux(packet)
+    with open_video(str(tmp_path / "exif.mkv")) as video:
+        frames = list(video)
+    assert np.abs(frames[2].pixels.astype(int) - np.rot90(picture(2), turn)).mean() < 4
     assert video.notes == ()

@@ -235,6 +235,60 @@ def test_broken_frames_in_the_middle_are_counted_and_the_others_keep_their_numbe
     assert "3 of 30 frames could not be decoded" in video.notes
 
 
+def copy_packets(source, target, change):
+    """Write the packets of a video as `change` makes them of their list."""
+    with av.open(str(source)) as read_from, av.open(str(target), "w") as container:
+        stream = container.add_stream_from_template(read_from.streams.video[0])
+        for packet in change([packet for packet in read_from.demux(video=0) if packet.size]):
+            packet.stream = stream
+            container.mux(packet)
+
+
+def test_a_packet_without_a_frame_shifts_no_others(make_video, tmp_path):
+    """decord counts packets, and frames as they come."""
+
+    def skip_the_12th(packets):
+        bits = 0b0101 << 12 | 480 << 2 | 0b10  # P, a marker, 480 ms, a marker, not coded
+        skipped = av.Packet(b"\0\0\1\xb6" + bits.to_bytes(2, "big"))
+        skipped.pts, skipped.dts, skipped.time_base = 480, 480, packets[12].time_base
+        return [*packets[:12], skipped, *packets[13:]]
+
+    copy_packets(make_video("whole.mkv", "mpeg4", g="1"), tmp_path / "skip.mkv", skip_the_12th)
+    video, frames = read(tmp_path / "skip.mkv")
+    assert [frame.frame_idx for frame in frames] == [*range(12), *range(13, 30)] == levels(frames)
+    assert video.notes == ("1 of 30 frames could not be decoded",)
+
+
+def test_frames_that_are_never_shown_do_not_count(make_video, tmp_path):
+    """VP8 keeps them in packets of their own."""
+
+    def hide_another(packets):
+        data = bytearray(bytes(packets[12]))
+        data[0] &= ~0x10  # show_frame
+        hidden = av.Packet(data)
+        hidden.pts, hidden.dts, hidden.time_base = 479, 479, packets[12].time_base
+        return [*packets[:12], hidden, *packets[12:]]
+
+    copy_packets(make_video("vp8.webm", "libvpx", g="1"), tmp_path / "hidden.webm", hide_another)
+    video, frames = read(tmp_path / "hidden.webm")
+    assert [frame.frame_idx for frame in frames] == list(range(30)) == levels(frames)
+    assert (video.info.num_frames, video.notes) == (30, ())
+
+
+def test_a_frame_that_comes_after_its_time_shifts_no_others(make_video, tmp_path):
+    def swap(packets):
+        packets[5], packets[6] = packets[6], packets[5]
+        for idx, packet in enumerate(packets):
+            packet.dts = 40 * idx - 40
+        return packets
+
+    source = make_video("in_order.mkv", "mjpeg", strict="unofficial", size=(320, 240))
+    copy_packets(source, tmp_path / "late.mkv", swap)
+    video, frames = read(tmp_path / "late.mkv")
+    assert [frame.frame_idx for frame in frames] == [*range(5), *range(6, 30)] == levels(frames)
+    assert "1 of 30 frames could not be decoded" in video.notes
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
