@@ -218,7 +218,8 @@ class Bench:
             if ready.work.kind == "caption":  # this one has learned it by now
                 engine = self._engines[name](ready.work)
             return gpu_busy_share(lambda: self._answer(engine, ready), self._device)
-        return run.processor / run.seconds / self._machine.threads
+        # Threads that resize pictures ahead of the model are not among its own.
+        return min(1.0, run.processor / run.seconds / self._machine.threads)
 
     def _answer(self, engine: Engine, ready: Ready) -> int:
         """Do the work; returns the number of masks, of each frame of a video."""

@@ -124,7 +124,7 @@ def _stamps_of_packets(container: Any, stream: Any, send_alive: Callable[[], Non
     shown, decoded, untimed, latest, lasting = array("q"), array("q"), 0, -math.inf, 0
     hides_frames = stream.codec_context.name == "vp8"
     for packet in packets_of(container, stream, send_alive, []):
-        hidden = hides_frames and packet.size and not bytes(packet)[0] & _VP8_SHOWN
+        hidden = hides_frames and packet.size and not memoryview(packet)[0] & _VP8_SHOWN
         if packet.is_discard or hidden:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts

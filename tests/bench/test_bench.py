@@ -66,6 +66,15 @@ def test_the_stages_tell_what_the_engines_do(figures):
     assert passes(3, 1)["SAM 2 encoder"] == 6 + 5  # prompted frames are encoded twice
 
 
+def test_a_processor_is_never_busier_than_its_threads():
+    """Although other threads than the model's resize the pictures of a folder."""
+    command = [*NAMED, "-n", "1", "--threads", "1", "--engine", "fast", "--works", "images-16"]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    (fast,) = json.loads(result.stdout)["works"][0]["measurements"]
+    assert 0 < fast["busy_share"] <= 1
+
+
 def test_a_caption_is_not_known_from_the_repetition_before():
     command = ["bench", "--model", "demo", "-n", "3", "--works", "caption-1", "--json"]
     result = CliRunner().invoke(app, [*command, "--engine", "fast"])
