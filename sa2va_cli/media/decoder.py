@@ -20,8 +20,9 @@ from typing import Any
 import av
 import numpy as np
 
-from sa2va_cli.media.frame_index import FrameIndex, Numbering, packets_are_frames, read_index
+from sa2va_cli.media.frame_index import FrameIndex, packets_are_frames, read_index
 from sa2va_cli.media.frames import Request, VideoInfo, resized_note
+from sa2va_cli.media.numbering import Numbering
 from sa2va_cli.media.streams import (
     THREADS,
     UndecodableError,
@@ -217,7 +218,7 @@ def _send_pyav(path: str, wanted: Sequence[int], index: FrameIndex, output: _Out
 def _numbered_frames(
     path: str, index: FrameIndex, first_wanted: int, pipe: _Pipe, notes: list[str]
 ) -> Iterator[tuple[int, Any]]:
-    """Frames that decode, with their numbers in the file, which their time stamps tell.
+    """Frames that decode, with their numbers in the file.
 
     Begins at a key frame before the first wanted one where the file can be trusted with that.
     """

@@ -2,7 +2,6 @@
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,46 +36,6 @@ class FrameIndex:
     fps: float | None
 
 
-class Numbering:
-    """Numbers the frames of a file as they come out of a decoder: in the order of presentation.
-
-    Frames that did not decode leave gaps, which both stamps of the next frame tell. One alone is no
-    proof: old formats (WMV, AVI, RealMedia) give B-frames presentation stamps in the order of
-    packets, and a decoder that learns how far a stream reorders frames delays them more and more.
-    """
-
-    def __init__(self, index: FrameIndex) -> None:
-        self._index = index
-        self._last = -1
-        self._delay: int | None = None  # from packets to frames, in frames
-
-    def number(self, frame: Any) -> int | None:
-        """None for one that comes after its time, or behind the last frame of the index."""
-        number, decoded = self._last + 1, self._index.decode_stamps
-        if (stamp := stamp_of(frame)) is not None:
-            first, end = _places(self._index.stamps, stamp)
-            if frame.dts is None:  # it comes out behind the last packet: nothing is later
-                end = max(end, number)
-            elif decoded:
-                packet, packet_end = _places(decoded, frame.dts)
-                if self._delay is None:
-                    self._delay = packet - first
-                first, end = min(first, packet - self._delay), max(end, packet_end - self._delay)
-            if end < number:
-                return None
-            number = max(number, first)
-        if number >= len(self._index.stamps):
-            return None
-        self._last = number
-        return number
-
-
-def _places(stamps: Sequence[int], stamp: int) -> tuple[int, int]:
-    """The first and the last place where it is, or the one where it would be."""
-    first = bisect_left(stamps, stamp)
-    return first, max(first, bisect_right(stamps, stamp) - 1)
-
-
 def read_index(path: str, send_alive: Callable[[], None], decoding: bool = False) -> FrameIndex:
     """Count the frames and learn when each is shown.
 
@@ -86,21 +45,19 @@ def read_index(path: str, send_alive: Callable[[], None], decoding: bool = False
     read_stamps = _stamps_of_frames if decoding else _stamps_of_packets
     container, stream = open_stream(path)
     with container:
-        stamps, decode_stamps, end, untimed = read_stamps(container, stream, send_alive)
-        declared = None if decoding else stream.frames or None  # the header counts packets
-        base = stream.time_base
-        begin = float(stamps[0] * base) if stamps and base else 0.0
-        lasting = None if declared else _declared_duration(container, stream, begin)
+        stamps = read_stamps(container, stream, send_alive)
+        if not stamps.shown:
+            raise UndecodableError("it holds no frames")
         rate = float(stream.average_rate) if stream.average_rate else None
-    if not stamps:
-        raise UndecodableError("it holds no frames")
-    if untimed:  # a bare stream of pictures tells a rate at best
-        base = 1 / (rate or BARE_STREAM_FPS)
-    times = array("d", (float((stamp - stamps[0]) * base) for stamp in stamps))
+        # A bare stream of pictures tells a rate at best.
+        base = 1 / (rate or BARE_STREAM_FPS) if stamps.untimed else stream.time_base
+        begin = max(0.0, float(stamps.shown[0] * base))
+        declared = None if decoding else stream.frames or None  # the header counts packets
+        lasting = None if declared else _declared_duration(container, stream, begin)
+    times = array("d", (float((stamp - stamps.shown[0]) * base) for stamp in stamps.shown))
     fps = _frame_rate(times, rate)
-    told = float((end - stamps[0]) * base)
-    duration = told if told > times[-1] else times[-1] + (1 / fps if fps else 0.0)
-    return FrameIndex(stamps, decode_stamps, times, duration, declared, lasting, fps)
+    duration = _duration(times, float((stamps.end - stamps.shown[0]) * base), fps)
+    return FrameIndex(stamps.shown, stamps.decoded, times, duration, declared, lasting, fps)
 
 
 def _declared_duration(container: Any, stream: Any, begin: float) -> float | None:
@@ -113,10 +70,10 @@ def _declared_duration(container: Any, stream: Any, begin: float) -> float | Non
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - max(begin, 0)
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - begin
     except ValueError:  # there is no such tag
         alone = container.duration and len(container.streams) == 1  # sound may last longer
-        return container.duration / av.time_base - max(begin, 0) if alone else None
+        return container.duration / av.time_base - begin if alone else None
 
 
 def _stamps_of_packets(container: Any, stream: Any, send_alive: Callable[[], None]) -> _Stamps:
@@ -143,14 +100,11 @@ def packets_are_frames(path: str, index: FrameIndex, send_alive: Callable[[], No
     """Whether each packet of an index made from packets gives one frame, all of one size."""
     container, stream = open_stream(path)
     with container:
-        told = [
-            (stamp_of(frame), frame.width, frame.height)
-            for frame in _unfinished_frames(container, stream, send_alive)
-        ]
-    stamps = [stamp for stamp, _, _ in told]
-    if len(stamps) != len(index.stamps) or len({size[1:] for size in told}) > 1:
-        return False
-    return None in stamps or stamps == list(index.stamps)
+        frames = _unfinished_frames(container, stream, send_alive)
+        told = [(stamp_of(frame), (frame.width, frame.height)) for frame in frames]
+    stamps, sizes = [stamp for stamp, _ in told], {size for _, size in told}
+    timely = None in stamps or stamps == list(index.stamps)
+    return timely and len(stamps) == len(index.stamps) and len(sizes) == 1
 
 
 def _stamps_of_frames(container: Any, stream: Any, send_alive: Callable[[], None]) -> _Stamps:
@@ -169,6 +123,13 @@ def _unfinished_frames(
     stream.codec_context.options = {"skip_idct": "all", "skip_loop_filter": "all"}
     for packet in packets_of(container, stream, send_alive, []):
         yield from frames_of(packet)
+
+
+def _duration(times: Sequence[float], end: float, fps: float | None) -> float:
+    """Seconds to the end of the last frame: as it is told, or by the rate."""
+    if end > times[-1]:
+        return end
+    return times[-1] + (1 / fps if fps else 0.0)
 
 
 def _frame_rate(times: Sequence[float], declared: float | None) -> float | None:

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sa2va_cli.media.frame_index import FrameIndex, Numbering
+from sa2va_cli.media.frame_index import FrameIndex
+from sa2va_cli.media.numbering import Numbering
 
 
 def numbers(shown, decoded, frames):
